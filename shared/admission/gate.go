@@ -102,8 +102,9 @@ type Ask struct {
 	Hold func(output int64) (money.Nanos, int64)
 	// Progress is how far the answer is, in estimated tokens of output.
 	Progress func() int64
-	// Row is the record to write if the process dies while the hold covers so much output.
-	Row func(covered int64) []byte
+	// Row is the record to write if the process dies while so much is held, which
+	// covers so much output.
+	Row func(covered int64, hold money.Nanos) []byte
 }
 
 // Admit opens a call. It errs with fault.Unauthenticated, Forbidden, Concurrency,
@@ -111,7 +112,7 @@ type Ask struct {
 // the store the call is voided.
 func (g *Gate) Admit(ctx context.Context, l *Located, a Ask) (*Grant, error) {
 	hold, tokens := a.Hold(a.Output)
-	in := Intent{Call: a.Call, Hold: hold, Tokens: tokens, Row: a.Row(a.Output)}
+	in := Intent{Call: a.Call, Hold: hold, Tokens: tokens, Row: a.Row(a.Output, hold)}
 	err := g.ask(ctx, l, &a, Open, &in)
 	if err != nil {
 		if fault.CodeOf(err) == fault.StoreDown {

@@ -87,7 +87,7 @@ func (g *Grant) next(want int64) (in Intent, more bool) {
 		covered, more = want, true
 		in.Hold, in.Tokens = g.ask.Hold(want)
 	}
-	in.Row = g.ask.Row(covered)
+	in.Row = g.ask.Row(covered, in.Hold)
 	return in, more
 }
 

@@ -67,6 +67,15 @@ const (
 	HoldStrict Hold = "strict" // max_tokens whole
 )
 
+// Disconnect says what becomes of an answer whose client left.
+type Disconnect string
+
+// The ways to end it.
+const (
+	Drain Disconnect = "drain" // it is read on for a while, for its figures
+	Abort Disconnect = "abort" // it is given up at once, and estimated
+)
+
 // Models says which models a key may use, by patterns (path.Match) of names. An
 // empty Allow allows all; Deny wins.
 type Models struct {
@@ -113,7 +122,7 @@ type Key struct {
 	Dialects             []llm.Protocol    `json:"dialects,omitempty"`      // it may speak; empty = all
 	Bind                 Bind              `json:"bind"`                    //
 	Hold                 Hold              `json:"hold,omitempty"`          // "" = normal
-	OnDisconnect         string            `json:"on_disconnect,omitempty"` // "drain" (the default) or "abort"
+	OnDisconnect         Disconnect        `json:"on_disconnect,omitempty"` // "" = drain
 	ExpiresAt            *time.Time        `json:"expires_at,omitempty"`
 	ExpiresAfterFirstUse Seconds           `json:"expires_after_first_use,omitempty"`
 	Tags                 map[string]string `json:"tags,omitempty"`

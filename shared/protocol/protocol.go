@@ -41,3 +41,11 @@ type Back interface {
 	// fault.UpstreamCut.
 	Decode(f llm.Frames) llm.Stream
 }
+
+// Counter is a Back whose vendors count the tokens of an input free of charge.
+type Counter interface {
+	// CountBody is the body that asks to count the input of a generating body.
+	CountBody(body []byte) ([]byte, error)
+	// ReadCount is the number of tokens that the answer to a count tells.
+	ReadCount(answer []byte) (int64, error)
+}

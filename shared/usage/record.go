@@ -48,3 +48,13 @@ type Record struct {
 	Duration  int64             `json:"duration_ms"`    // admitted to ended
 	FirstByte int64             `json:"first_byte_ms"`  // admitted to first frame of the answer; 0 = none
 }
+
+// Tokens is what the call counts against windows of tokens.
+func (r *Record) Tokens() int64 { return r.Usage.InputTotal() + llm.Count(r.Usage.Output) }
+
+// Unsent is the row of the call if it turns out that it was never sent: it used
+// nothing.
+func (r Record) Unsent() Record {
+	r.Usage, r.Cost, r.Estimated, r.Unpriced = llm.Usage{}, 0, false, false
+	return r
+}
