@@ -1,0 +1,234 @@
+package sse
+
+import (
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"sluice/shared/llm"
+)
+
+// Options say how a Writer behaves. The zero value sends no keep-alives and gives
+// a blocked client 30 seconds.
+type Options struct {
+	Ping      []byte        // keep-alive frame; nil = none
+	PingEvery time.Duration // of silence; 0 = no keep-alives
+	Stall     time.Duration // that one write may block until the client counts as gone; 0 = 30 s
+	OnCommit  func()        // runs once before the first byte, to set headers; must not use the Writer
+	OnGone    func(error)   // runs once when a write fails; must not use the Writer
+}
+
+// DefaultStall is how long a write may block when Options say nothing.
+const DefaultStall = 30 * time.Second
+
+// Writer is the client's side of a stream. One goroutine writes frames; the
+// keep-alives come from a timer. It starts no goroutine of its own.
+type Writer struct {
+	w   http.ResponseWriter
+	ctl *http.ResponseController
+	o   Options
+
+	mu        sync.Mutex // held for each write: what goes out is whole frames
+	committed bool
+	abandoned bool
+	closed    bool
+	last      time.Time // of the last write, or of Start
+	err       error     // of the first write that failed
+	timer     *time.Timer
+
+	watch   sync.Mutex // guards what the watchdog sees while mu is held by a blocked write
+	writing time.Time  // since when a write is in progress; zero = none
+}
+
+// NewWriter is a Writer on w. Nothing is written before the first frame, or the
+// first keep-alive after Start.
+func NewWriter(w http.ResponseWriter, o Options) *Writer {
+	if o.Stall <= 0 {
+		o.Stall = DefaultStall
+	}
+	return &Writer{w: w, ctl: http.NewResponseController(w), o: o}
+}
+
+// Start begins to count silence: the first keep-alive due commits the answer.
+func (w *Writer) Start() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timer != nil || w.closed {
+		return
+	}
+	w.last = time.Now()
+	w.timer = time.AfterFunc(w.period(), w.tick)
+}
+
+// period is how often the timer must look at least.
+func (w *Writer) period() time.Duration {
+	if w.pings() {
+		return min(w.o.PingEvery, w.o.Stall)
+	}
+	return w.o.Stall
+}
+
+func (w *Writer) pings() bool { return len(w.o.Ping) > 0 && w.o.PingEvery > 0 }
+
+// Committed says whether the status and headers were written.
+func (w *Writer) Committed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.committed
+}
+
+// Abandon gives the answer up if nothing of it was written: then it returns true
+// and the Writer writes nothing any more, so that the caller can answer otherwise.
+func (w *Writer) Abandon() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.committed {
+		return false
+	}
+	w.abandoned = true
+	return true
+}
+
+// WriteFrame writes a frame as it came, and flushes unless more are at hand. It
+// returns the first error that any write had: the client is gone.
+func (w *Writer) WriteFrame(f llm.Frame) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.write(f.Raw, !f.More)
+}
+
+// Write writes p and flushes.
+func (w *Writer) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.write(p, true); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// errAbandoned is returned by writes after Abandon or Close.
+var errAbandoned = errors.New("sse: the stream was abandoned or closed")
+
+func (w *Writer) write(p []byte, flush bool) error {
+	switch {
+	case w.err != nil:
+		return w.err
+	case w.abandoned || w.closed:
+		return errAbandoned
+	}
+	w.begin()
+	w.commit()
+	_, err := w.w.Write(p)
+	if err == nil && flush {
+		err = w.flush()
+	}
+	w.finish(err)
+	return err
+}
+
+// begin lets the watchdog see that a write is in progress.
+func (w *Writer) begin() {
+	w.last = time.Now()
+	w.watch.Lock()
+	w.writing = w.last
+	w.watch.Unlock()
+}
+
+func (w *Writer) finish(err error) {
+	w.watch.Lock()
+	w.writing = time.Time{}
+	w.watch.Unlock()
+	if err != nil {
+		w.err = err
+		if w.o.OnGone != nil {
+			w.o.OnGone(err)
+		}
+	}
+}
+
+func (w *Writer) commit() {
+	if w.committed {
+		return
+	}
+	w.committed = true
+	if w.o.OnCommit != nil {
+		w.o.OnCommit()
+	}
+	h := w.w.Header()
+	h.Set("Content-Type", "text/event-stream; charset=utf-8")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("X-Accel-Buffering", "no") // nginx buffers otherwise
+	w.w.WriteHeader(http.StatusOK)
+}
+
+// flush hands what was written to the network. A host whose writer delivers each
+// write by itself (Lambda) has no flush.
+func (w *Writer) flush() error {
+	if err := w.ctl.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
+}
+
+// tick is the timer: it ends a write that has blocked for too long, or writes a
+// keep-alive when one is due.
+func (w *Writer) tick() {
+	if wait, blocked := w.watchdog(); blocked {
+		w.timer.Reset(wait)
+		return
+	}
+	if !w.mu.TryLock() {
+		w.timer.Reset(w.period()) // a write has just begun
+		return
+	}
+	defer w.mu.Unlock()
+	if w.abandoned || w.closed || w.err != nil {
+		return
+	}
+	wait := w.period()
+	if w.pings() {
+		silent := time.Since(w.last)
+		if silent >= w.o.PingEvery {
+			if w.write(w.o.Ping, true) != nil {
+				return
+			}
+			silent = 0
+		}
+		wait = min(wait, w.o.PingEvery-silent)
+	}
+	w.timer.Reset(wait)
+}
+
+// watchdog ends a write that has blocked for Stall; blocked says that one is in
+// progress, and wait when to look again.
+func (w *Writer) watchdog() (wait time.Duration, blocked bool) {
+	w.watch.Lock()
+	defer w.watch.Unlock()
+	if w.writing.IsZero() {
+		return 0, false
+	}
+	wait = w.o.Stall - time.Since(w.writing)
+	if wait <= 0 {
+		// The blocked write fails at once. A writer without deadlines (Lambda)
+		// has its own.
+		_ = w.ctl.SetWriteDeadline(time.Unix(1, 0))
+		wait = w.o.Stall
+	}
+	return wait, true
+}
+
+// Close ends the stream: it waits for a keep-alive in progress and stops the
+// timer. After it nothing is written. It returns the first error that a write had.
+func (w *Writer) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed {
+		w.closed = true
+		if w.timer != nil {
+			w.timer.Stop()
+		}
+	}
+	return w.err
+}
