@@ -1,0 +1,203 @@
+// Package store is the connection to Redis: it opens a client that fits the
+// server, names the keys and runs the Lua scripts in which every change to the
+// ledger, the accounts and the records happens.
+//
+// A script touches only the keys in KEYS, all of one slot, so that the same
+// script runs on a single node, on Redis Cluster and on ElastiCache Serverless;
+// tests open their clients with Options.Guard, which makes a script that breaks
+// this rule fail on every server. The adapters that own the scripts live in the
+// folders below; package embedded offers the same server inside the process.
+package store
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"sluice/shared/secret"
+)
+
+// Defaults of Options.
+const (
+	DefaultDialTimeout = time.Second // to connect, TLS included
+	DefaultTimeout     = time.Second // to write a command, to read its reply, to get a free connection
+)
+
+const (
+	connLifetime = 11 * time.Hour       // an IAM-authenticated connection is cut after 12 h
+	connJitter   = connLifetime / 10    // spreads the reconnects of a fleet
+	minBackoff   = 4 * time.Millisecond // between the repeats of a command
+	maxBackoff   = 64 * time.Millisecond
+	minPool      = 32 // connections
+)
+
+// Options say which server to open and how. Only URL is required.
+type Options struct {
+	// URL is redis:// or rediss:// (TLS) with optional user, password and
+	// database number, and one or more host:port separated by commas.
+	URL secret.Value
+	// Credentials, when set, gives user and password for each new connection
+	// (such as an IAM token) in place of those in URL.
+	Credentials func(ctx context.Context) (user, password string, err error)
+	// TLS replaces the default client settings of rediss.
+	TLS *tls.Config
+	// Guard makes every script fail that touches a key outside KEYS, calls a
+	// command the guard does not know, or increments by an inexact number. It
+	// is for tests.
+	Guard bool
+	// Hook, when set, sees every command.
+	Hook redis.Hook
+	// Logger receives what an operator should know; nil discards it.
+	Logger *slog.Logger
+	// Dialer replaces the network. With rediss it returns a connection that
+	// already speaks TLS.
+	Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	DialTimeout  time.Duration // 0 = DefaultDialTimeout
+	ReadTimeout  time.Duration // 0 = DefaultTimeout, negative = none
+	WriteTimeout time.Duration // 0 = DefaultTimeout, negative = none
+	PoolTimeout  time.Duration // 0 = DefaultTimeout
+	PoolSize     int           // connections per node; 0 = 10 × GOMAXPROCS, at least 32
+	Retries      int           // repeats of a command whose reply was lost; 0 = 3, negative = none
+}
+
+// Client is an open connection pool. It is safe for concurrent use.
+type Client struct {
+	rdb     redis.UniversalClient
+	addr    string // for errors: hosts and ports, no password
+	guard   bool
+	cluster bool
+}
+
+// Open connects to the server, asks it whether it is a cluster (one address may
+// be) and returns the client that fits. It returns a fault.Invalid for a bad
+// URL and a fault.StoreDown that names the address when the server does not
+// answer or refuses the credentials.
+func Open(ctx context.Context, o Options) (*Client, error) {
+	at, err := parseURL(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	settings := at.universal(o)
+	c := &Client{addr: strings.Join(at.hosts, ","), guard: o.Guard}
+	if c.cluster, err = probe(ctx, settings); err != nil {
+		return nil, openError(c.addr, err)
+	}
+	switch {
+	case c.cluster && at.db != 0:
+		return nil, openError(c.addr, errors.New("a cluster has database 0 only"))
+	case !c.cluster && len(at.hosts) > 1:
+		return nil, openError(c.addr, errors.New("several addresses are given, but the server is not a cluster"))
+	}
+	settings.IsClusterMode = c.cluster
+	c.rdb = redis.NewUniversalClient(settings)
+	if o.Hook != nil {
+		c.rdb.AddHook(o.Hook)
+	}
+	if err := c.rdb.Ping(ctx).Err(); err != nil {
+		return nil, openError(c.addr, errors.Join(err, c.rdb.Close()))
+	}
+	if o.Logger != nil {
+		o.Logger.InfoContext(ctx, "store opened", "address", c.addr, "cluster", c.cluster)
+	}
+	return c, nil
+}
+
+// Close closes every connection.
+func (c *Client) Close() error { return c.rdb.Close() }
+
+// Redis is the client itself, for plain commands. Errors of its commands are
+// turned into faults by Fault.
+func (c *Client) Redis() redis.UniversalClient { return c.rdb }
+
+// Cluster says whether the server is a cluster.
+func (c *Client) Cluster() bool { return c.cluster }
+
+func openError(addr string, cause error) error {
+	return storeDown(fmt.Errorf("open %s: %w", addr, cause))
+}
+
+// universal is the settings of go-redis for an address and options.
+func (a address) universal(o Options) *redis.UniversalOptions {
+	u := &redis.UniversalOptions{
+		Addrs: a.hosts, DB: a.db, Username: a.user, Password: a.password,
+		CredentialsProviderContext: o.Credentials,
+		Dialer:                     o.Dialer,
+		DialTimeout:                orDefault(o.DialTimeout, DefaultDialTimeout),
+		ReadTimeout:                orDefault(o.ReadTimeout, DefaultTimeout),
+		WriteTimeout:               orDefault(o.WriteTimeout, DefaultTimeout),
+		PoolTimeout:                orDefault(o.PoolTimeout, DefaultTimeout),
+		ContextTimeoutEnabled:      true,
+		// A failed dial is repeated with its command, not within the pool.
+		DialerRetries:         1,
+		MaxRetries:            orDefault(o.Retries, 3),
+		MinRetryBackoff:       minBackoff,
+		MaxRetryBackoff:       maxBackoff,
+		PoolSize:              orDefault(o.PoolSize, max(10*runtime.GOMAXPROCS(0), minPool)),
+		PipelinePoolSize:      -1, // pipelines share the pool: half the idle connections
+		ConnMaxLifetime:       connLifetime,
+		ConnMaxLifetimeJitter: connJitter,
+		DisableIdentity:       true, // a command less for each new connection
+		MaintNotificationsConfig: &maintnotifications.Config{
+			Mode: maintnotifications.ModeDisabled,
+		},
+	}
+	if a.tls {
+		u.TLSConfig = o.TLS
+		if u.TLSConfig == nil {
+			u.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+	}
+	return u
+}
+
+func orDefault[T int | time.Duration](v, otherwise T) T {
+	if v == 0 {
+		return otherwise
+	}
+	return v
+}
+
+// probe asks the first address that answers whether it is a cluster.
+func probe(ctx context.Context, u *redis.UniversalOptions) (cluster bool, err error) {
+	for _, host := range u.Addrs {
+		one := u.Simple()
+		one.Addr, one.PoolSize = host, 1
+		one.DB = 0 // a cluster refuses to select another, which is told apart later
+		cluster, err = isCluster(ctx, one)
+		if err == nil {
+			return cluster, nil
+		}
+	}
+	return false, err
+}
+
+func isCluster(ctx context.Context, one *redis.Options) (cluster bool, err error) {
+	rdb := redis.NewClient(one)
+	defer func() { err = errors.Join(err, rdb.Close()) }()
+	if err := rdb.Ping(ctx).Err(); err != nil {
+		return false, err
+	}
+	info, err := rdb.Info(ctx, "cluster").Result()
+	if err == nil && strings.Contains(info, "cluster_enabled:") {
+		return strings.Contains(info, "cluster_enabled:1"), nil
+	}
+	state, err := rdb.ClusterInfo(ctx).Result()
+	if err == nil {
+		return strings.Contains(state, "cluster_state:"), nil
+	}
+	if _, reply := errors.AsType[redis.Error](err); reply {
+		// A server that has no such command, or has it disabled, is no cluster.
+		return false, nil
+	}
+	return false, err
+}
