@@ -33,6 +33,8 @@ type Call struct {
 	Model     string // as the client named it
 	Stream    bool
 	MaxOutput int64  // tokens; 0 when the client set none
+	Speed     string // asked for beyond the usual, such as "fast"; "" = the usual
+	Region    string // where it asks to be processed; "" = any
 	Session   string // what keeps to one account for the vendor's prompt cache; unscoped
 	Input     Bound
 	Body      []byte      // as received, decoded from any content encoding

@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -10,12 +11,17 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/shared/fault"
 	"sluice/shared/pool"
 	"sluice/shared/store"
 )
 
-// States are the states of the given accounts, by id.
-func (s *Store) States(ctx context.Context, list []pool.Account) (map[string]pool.State, error) {
+// States are the states of all accounts, by id. It errs with fault.StoreDown.
+func (s *Store) States(ctx context.Context) (map[string]pool.State, error) {
+	list, _, err := s.Accounts(ctx)
+	if err != nil {
+		return nil, err
+	}
 	now, err := s.client.Redis().Time(ctx).Result()
 	if err != nil {
 		return nil, store.Fault(err)
@@ -81,15 +87,19 @@ func ahead(ms string, now time.Time) time.Time {
 	return time.Time{}
 }
 
-// Reset ends the cool-downs of an account, those of its vendor included.
-func (s *Store) Reset(ctx context.Context, a pool.Account) error {
-	rdb := s.client.Redis()
-	err := errors.Join(
-		rdb.Del(ctx, store.AccountHealth(a.ID)).Err(),
-		rdb.Del(ctx, store.VendorHealth(a.Provider)).Err(),
-	)
-	if err != nil {
-		return fmt.Errorf("accounts: reset %s: %w", a.ID, store.Fault(err))
+// Reset ends the cool-downs of an account, those of its vendor included. It errs
+// with fault.NotFound and StoreDown.
+func (s *Store) Reset(ctx context.Context, id string) error {
+	raw, err := s.client.Redis().HGet(ctx, store.Accounts(), id).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return fault.New(fault.NotFound, "there is no account %q", id)
 	}
-	return nil
+	if err != nil {
+		return store.Fault(err)
+	}
+	var a pool.Account
+	if err := json.Unmarshal(raw, &a); err != nil {
+		return fmt.Errorf("accounts: stored account %s: %w", id, err)
+	}
+	return store.Fault(s.client.Redis().Del(ctx, store.AccountHealth(id), store.VendorHealth(a.Provider)).Err())
 }

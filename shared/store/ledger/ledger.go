@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -208,6 +209,27 @@ func (l *Ledger) Balance(ctx context.Context, partition int, o *admission.Owner)
 	}
 	b.Held, b.Open = money.Nanos(parse(have["held"])), int(parse(have["open"]))
 	return b, nil
+}
+
+// Open is the number of calls in flight and the money held for them, over all
+// partitions. Its cost is that of reading every open call. It errs with
+// fault.StoreDown.
+func (l *Ledger) Open(ctx context.Context) (calls int64, held money.Nanos, err error) {
+	pipe := l.client.Redis().Pipeline()
+	open := make([]*redis.StringSliceCmd, admission.Partitions)
+	for p := range open {
+		open[p] = pipe.HVals(ctx, store.Intents(p))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return 0, 0, store.Fault(err)
+	}
+	for _, intents := range open {
+		for _, stored := range intents.Val() {
+			hold, _, _ := strings.Cut(stored, " ")
+			calls, held = calls+1, held+money.Nanos(parse(hold))
+		}
+	}
+	return calls, held, nil
 }
 
 // encode is the plan for the script, and the plan and row as they are kept with

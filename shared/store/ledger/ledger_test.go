@@ -410,7 +410,7 @@ func TestLostReplies(t *testing.T) {
 type leases map[string]pool.LeaseInfo
 
 func (l leases) LeaseOf(context.Context, []string) (map[string]pool.LeaseInfo, error) { return l, nil }
-func (l leases) Forget(context.Context, []string) error                              { return nil }
+func (l leases) Forget(context.Context, []string) error                               { return nil }
 
 func TestSweepSettlesTheCallsOfTheDead(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, c *store.Client) {

@@ -59,8 +59,11 @@ func (a *Accounts) Get(ctx context.Context, id string) (pool.Account, error) {
 
 // List reads accounts, newest first: at most limit (1 to 200; 0 = 200) after a
 // cursor, and the cursor of the page after these, "" when these are the last. It
-// errs with fault.StoreDown.
+// errs with fault.Invalid for a bad cursor, and StoreDown.
 func (a *Accounts) List(ctx context.Context, cursor string, limit int) ([]pool.Account, string, error) {
+	if err := checkCursor(cursor); err != nil {
+		return nil, "", err
+	}
 	// Accounts are few, and the router reads all of them at once; their ids are
 	// their index.
 	ids, err := a.s.client.Redis().HKeys(ctx, store.Accounts()).Result()

@@ -167,6 +167,9 @@ func inUse(r ref, counts []int64, doing string) error {
 // page is the ids of one kind after a cursor, newest first, and the cursor of
 // the page after it, "" when there is none.
 func (s *Store) page(ctx context.Context, kind archive.Kind, cursor string, limit int) ([]string, string, error) {
+	if err := checkCursor(cursor); err != nil {
+		return nil, "", err
+	}
 	limit = pageSize(limit)
 	from := "+"
 	if cursor != "" {
@@ -181,6 +184,14 @@ func (s *Store) page(ctx context.Context, kind archive.Kind, cursor string, limi
 		return ids, "", nil
 	}
 	return ids[:limit], ids[limit-1], nil
+}
+
+// checkCursor errs with fault.Invalid when a cursor, which is an id, is none.
+func checkCursor(cursor string) error {
+	if cursor != "" && (ref{id: cursor}).check() != nil {
+		return fault.At("cursor", "%q is no cursor; use next_cursor of the page before", cursor)
+	}
+	return nil
 }
 
 // pageSize is the number of records of a page that was asked to have so many.

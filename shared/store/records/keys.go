@@ -55,7 +55,7 @@ func (k *Keys) Get(ctx context.Context, id string) (admission.Key, error) {
 
 // List reads keys, newest first: at most limit (1 to 200; 0 = 200) after a
 // cursor, and the cursor of the page after these, "" when these are the last. It
-// errs with fault.StoreDown.
+// errs with fault.Invalid for a bad cursor, and StoreDown.
 func (k *Keys) List(ctx context.Context, cursor string, limit int) ([]admission.Key, string, error) {
 	return list[admission.Key](ctx, k.s, archive.Key, cursor, limit)
 }

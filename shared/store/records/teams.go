@@ -30,7 +30,7 @@ func (t *Teams) Get(ctx context.Context, id string) (admission.Team, error) {
 
 // List reads teams, newest first: at most limit (1 to 200; 0 = 200) after a
 // cursor, and the cursor of the page after these, "" when these are the last. It
-// errs with fault.StoreDown.
+// errs with fault.Invalid for a bad cursor, and StoreDown.
 func (t *Teams) List(ctx context.Context, cursor string, limit int) ([]admission.Team, string, error) {
 	return list[admission.Team](ctx, t.s, archive.Team, cursor, limit)
 }

@@ -34,7 +34,7 @@ func (u *Users) Get(ctx context.Context, id string) (admission.User, error) {
 
 // List reads users, newest first: at most limit (1 to 200; 0 = 200) after a
 // cursor, and the cursor of the page after these, "" when these are the last. It
-// errs with fault.StoreDown.
+// errs with fault.Invalid for a bad cursor, and StoreDown.
 func (u *Users) List(ctx context.Context, cursor string, limit int) ([]admission.User, string, error) {
 	return list[admission.User](ctx, u.s, archive.User, cursor, limit)
 }

@@ -1,0 +1,239 @@
+// Package relay carries a request from accept to settle. It is the only package
+// where the stages meet: admission holds the money, the pool leases an account,
+// a provider makes the request and judges the answer, a protocol reads and writes
+// both sides, and the ledger settles what it cost.
+package relay
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"sluice/shared/admission"
+	"sluice/shared/egress"
+	"sluice/shared/fault"
+	"sluice/shared/llm"
+	"sluice/shared/pool"
+	"sluice/shared/pricing"
+	"sluice/shared/protocol"
+	"sluice/shared/provider"
+	"sluice/shared/secret"
+	"sluice/shared/usage"
+)
+
+// Closer settles a call and ends its lease at once. It errs with fault.StoreDown
+// and is safe to repeat.
+type Closer interface {
+	Close(ctx context.Context, s admission.Settlement, lease *pool.Release) error
+}
+
+// Credentials opens an account for one attempt: what the provider needs of it,
+// and the URL of its proxy, if any.
+type Credentials interface {
+	For(ctx context.Context, a pool.Account) (provider.Account, secret.Value, error)
+}
+
+// Clients gives the HTTP client of an egress.
+type Clients interface {
+	Client(e egress.Egress) (*http.Client, error)
+}
+
+// Ledger is what holders of a key may read of it.
+type Ledger interface {
+	Balance(ctx context.Context, partition int, o *admission.Owner) (admission.Balance, error)
+	Records(ctx context.Context, q usage.Query) (usage.Page, error)
+	Sum(ctx context.Context, q usage.Query) ([]usage.Row, error)
+}
+
+// Options make a Relay. Everything up to Ready is required.
+type Options struct {
+	Fronts      []protocol.Front
+	Backs       map[llm.Protocol]protocol.Back
+	Gate        *admission.Gate
+	Router      *pool.Router
+	Closer      Closer
+	Ledger      Ledger
+	Credentials Credentials
+	Clients     Clients
+	Prices      *pricing.Table
+	Ready       Readiness
+	Limits      Limits
+	QueryKey    bool             // accept ?key=
+	Now         func() time.Time // nil: time.Now
+	Logger      *slog.Logger     // nil: none
+}
+
+// Readiness says whether the process takes new calls.
+type Readiness interface{ Draining() bool }
+
+// Limits bound what one call may take. Zero means the default.
+type Limits struct {
+	Body       int64         // bytes of a decoded request body; 32 MB
+	BodyMemory int64         // bytes of all bodies in memory; 512 MB
+	Headers    time.Duration // until an answer that is not streamed begins; 600 s
+	Idle       time.Duration // between the frames of an answer, and before its first; 120 s
+	Stream     time.Duration // of a whole answer; 30 min
+	Drain      time.Duration // that an answer is read on after its client left; 15 s
+	Ping       time.Duration // of silence until the client gets a keep-alive; 15 s
+	Stall      time.Duration // that a write to the client may block; 30 s
+}
+
+// Relay is the handler of all model traffic.
+type Relay struct {
+	Options
+	bodies bodies
+}
+
+// New is a Relay. It runs until the handlers it serves have returned; Run keeps
+// their holds and leases alive.
+func New(o Options) *Relay {
+	o.Limits = o.Limits.orDefaults()
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Relay{Options: o, bodies: bodies{limit: o.Limits.BodyMemory}}
+}
+
+func (l Limits) orDefaults() Limits {
+	fill(&l.Body, 32<<20)
+	fill(&l.BodyMemory, 512<<20)
+	fill(&l.Headers, 600*time.Second)
+	fill(&l.Idle, 120*time.Second)
+	fill(&l.Stream, 30*time.Minute)
+	fill(&l.Drain, 15*time.Second)
+	fill(&l.Ping, 15*time.Second)
+	fill(&l.Stall, 30*time.Second)
+	return l
+}
+
+func fill[T int64 | time.Duration](v *T, otherwise T) {
+	if *v <= 0 {
+		*v = otherwise
+	}
+}
+
+// Handler serves every route of the relay. Paths that are not there are answered
+// 401 to those without a key, like every other.
+func (rl *Relay) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, front := range rl.Fronts {
+		for _, pattern := range front.Routes() {
+			mux.HandleFunc(pattern, rl.handle(front, (*Relay).serve))
+		}
+	}
+	rl.holderRoutes(mux)
+	return mux
+}
+
+// handle runs serve in an exchange: its fault is answered in the front's shape,
+// and it leaves a line in the log.
+func (rl *Relay) handle(front protocol.Front, serve func(*Relay, *exchange) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		x := rl.begin(w, r, front)
+		x.end(serve(rl, x))
+	}
+}
+
+// serve is the life of a call.
+func (rl *Relay) serve(x *exchange) (err error) {
+	if x.key, err = rl.locate(x); err != nil {
+		return err
+	}
+	if x.call, err = rl.accept(x); err != nil {
+		return err
+	}
+	defer x.body.release()
+	if x.call.Op == llm.CountTokens {
+		return rl.count(x)
+	}
+	if x.grant, err = rl.admit(x); err != nil {
+		return err
+	}
+	defer func() { rl.settle(x, err) }()
+
+	x.watch = newWatch(x)
+	defer x.watch.close()
+	x.answer = newAnswer(x)
+	lease, err := rl.Router.Acquire(x.ctx, x.want)
+	for ; err == nil; lease, err = rl.Router.Next(x.ctx, lease, x.verdict) {
+		x.attempt(lease)
+		if err = rl.try(x); err == nil || !x.retryable() {
+			return err
+		}
+	}
+	return err
+}
+
+// locate finds the key that the request presents, before a byte of its body is read.
+func (rl *Relay) locate(x *exchange) (*admission.Located, error) {
+	key, err := rl.Gate.Locate(x.ctx, presented(x.r, rl.QueryKey))
+	if err != nil {
+		return nil, err
+	}
+	if rl.Ready.Draining() {
+		return nil, fault.New(fault.Draining, "this instance is shutting down; send the request again").After(time.Second)
+	}
+	return key, nil
+}
+
+// settle closes the call: what it used is priced, its hold and lease are given
+// back and its record is written, whatever became of client and upstream.
+func (rl *Relay) settle(x *exchange, err error) {
+	record := x.record(err)
+	s := x.grant.Settlement(record.Cost, record.Tokens(), encode(&record))
+	var lease *pool.Release
+	if x.lease != nil {
+		end := x.lease.Settlement(x.verdict)
+		lease = &end
+	}
+	ctx := context.WithoutCancel(x.ctx)
+	const patience, first = 10 * time.Second, 50 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for wait := first; ; wait *= 2 {
+		failed := rl.Closer.Close(ctx, s, lease)
+		if failed == nil {
+			return
+		}
+		if !sleep(ctx, wait) {
+			x.log.ErrorContext(ctx, "call not settled; the sweep will settle it with an estimate",
+				"error", failed, "record", string(s.Row))
+			return
+		}
+	}
+}
+
+// sleep waits for d; it says false when ctx ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Run keeps the holds and leases of open calls alive until ctx ends.
+func (rl *Relay) Run(ctx context.Context) {
+	tick := time.NewTicker(admission.BeatEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := rl.Gate.Beat(ctx); err != nil {
+				rl.Logger.WarnContext(ctx, "holds not renewed", "error", err)
+			}
+			if err := rl.Router.Renew(ctx); err != nil {
+				rl.Logger.WarnContext(ctx, "leases not renewed", "error", err)
+			}
+		}
+	}
+}
