@@ -66,12 +66,12 @@ func (e *entry) serves(w *Want) bool {
 		!slices.Contains(e.provider.Speaks(), w.Protocol):
 		return false
 	}
-	return a.Models.serve(w.Model)
+	return a.Models.Serve(w.Model)
 }
 
-// serve says whether clients may ask the account for the model: it has a name
+// Serve says whether clients may ask the account for the model: it has a name
 // mapped for it, or allows it.
-func (m *ModelRules) serve(model string) bool {
+func (m *ModelRules) Serve(model string) bool {
 	if _, mapped := m.Map[model]; mapped || len(m.Allow) == 0 {
 		return true
 	}

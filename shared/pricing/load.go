@@ -2,11 +2,14 @@ package pricing
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"path"
+	"slices"
 	"time"
 
 	"sluice/shared/fault"
@@ -24,6 +27,7 @@ func Default() (*Table, error) { return Load(bytes.NewReader(builtIn)) }
 type (
 	fileTable struct {
 		About   string            `json:"about"`
+		Tiers   map[string]string `json:"tiers"`
 		Regions map[string]string `json:"regions"`
 		Models  []fileModel       `json:"models"`
 	}
@@ -82,29 +86,51 @@ func Load(r io.Reader) (*Table, error) {
 	if err := dec.Decode(&f); err != nil {
 		return nil, fault.Wrap(fault.Invalid, err, "the price file cannot be read: %v", err)
 	}
-	t := &Table{models: make([]model, len(f.Models)), byName: make(map[string]*model)}
-	var err error
-	if t.regions, err = factors(f.Regions); err != nil {
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, fault.New(fault.Invalid, "the price file has something after its end")
+	}
+	tiers, err := factors(f.Tiers)
+	if err != nil {
+		return nil, fault.At("tiers", "%v", err)
+	}
+	regions, err := factors(f.Regions)
+	if err != nil {
 		return nil, fault.At("regions", "%v", err)
 	}
+	t := &Table{models: make([]model, len(f.Models)), byName: make(map[name]*model)}
 	for i := range f.Models {
 		m := &f.Models[i]
 		at := fmt.Sprintf("models[%d] (%s)", i, m.ID)
-		if t.models[i], err = m.build(t.regions); err != nil {
+		if t.models[i], err = m.build(tiers, regions); err != nil {
 			return nil, fault.At(at, "%v", err)
 		}
-		for _, name := range append([]string{m.ID}, m.Aliases...) {
-			key := m.Provider + "/" + name
-			if t.byName[key] != nil {
-				return nil, fault.At(at, "the name %q is there twice", name)
+		for _, n := range append([]string{m.ID}, m.Aliases...) {
+			if err := t.add(name{m.Provider, n}, &t.models[i]); err != nil {
+				return nil, fault.At(at, "%v", err)
 			}
-			t.byName[key] = &t.models[i]
 		}
 	}
+	slices.SortStableFunc(t.patterns, func(a, b pattern) int { return cmp.Compare(len(b.model), len(a.model)) })
 	return t, nil
 }
 
-func (f *fileModel) build(regions map[string]int64) (model, error) {
+// add makes a model known by a name or pattern.
+func (t *Table) add(n name, m *model) error {
+	if t.byName[n] != nil {
+		return fmt.Errorf("the name %q is there twice", n.model)
+	}
+	t.byName[n] = m
+	if !isPattern(n.model) {
+		return nil
+	}
+	if _, err := path.Match(n.model, ""); err != nil {
+		return fmt.Errorf("%q is no pattern", n.model)
+	}
+	t.patterns = append(t.patterns, pattern{n, m})
+	return nil
+}
+
+func (f *fileModel) build(tiers, regions map[string]int64) (model, error) {
 	m := model{provider: f.Provider, id: f.ID, name: f.Name, family: f.Family, released: time.Unix(0, 0).UTC()}
 	if f.ID == "" || f.Name == "" || f.Family == "" || f.Source == "" {
 		return m, errors.New("id, name, family and source are required")
@@ -121,11 +147,17 @@ func (f *fileModel) build(regions map[string]int64) (model, error) {
 			return m, fmt.Errorf("released: %q is no date (want 2026-01-31)", f.Released)
 		}
 	}
-	m.price = Price{Family: f.Family, ContextWindow: f.ContextWindow, MaxOutput: f.MaxOutput, regions: regions, units: make(map[llm.Unit]money.Nanos)}
+	m.price = Price{
+		Family: f.Family, ContextWindow: f.ContextWindow, MaxOutput: f.MaxOutput,
+		tiers: tiers, regions: regions, units: make(map[llm.Unit]money.Nanos, len(f.Units)),
+	}
 	if m.price.speeds, err = factors(f.Speeds); err != nil {
 		return m, fmt.Errorf("speeds: %w", err)
 	}
 	for unit, each := range f.Units {
+		if each.nanos > maxRate {
+			return m, fmt.Errorf("units: %s: a price is at most $%s", unit, maxRate)
+		}
 		m.price.units[unit] = each.nanos
 	}
 	for i := range f.Rates {
@@ -162,11 +194,18 @@ func (f *fileRates) build() (dated, error) {
 }
 
 func (f *filePrices) build() (Rates, error) {
-	for name, m := range map[string]fileMoney{
-		"input": f.Input, "output": f.Output, "cache_read": f.CacheRead, "cache_write_5m": f.CacheWrite5m, "cache_write_1h": f.CacheWrite1h,
+	for _, p := range [...]struct {
+		name string
+		fileMoney
+	}{
+		{"input", f.Input}, {"output", f.Output}, {"cache_read", f.CacheRead},
+		{"cache_write_5m", f.CacheWrite5m}, {"cache_write_1h", f.CacheWrite1h},
 	} {
-		if !m.set {
-			return Rates{}, fmt.Errorf("%s: a price is required", name)
+		if !p.set {
+			return Rates{}, fmt.Errorf("%s: a price is required", p.name)
+		}
+		if p.nanos > maxRate {
+			return Rates{}, fmt.Errorf("%s: a price is at most $%s", p.name, maxRate)
 		}
 	}
 	return Rates{f.Input.nanos, f.Output.nanos, f.CacheRead.nanos, f.CacheWrite5m.nanos, f.CacheWrite1h.nanos}, nil
@@ -177,7 +216,7 @@ func factors(texts map[string]string) (map[string]int64, error) {
 	for name, text := range texts {
 		f, ok := thousandths(text)
 		if !ok {
-			return nil, fmt.Errorf("%s: %q is no factor (want e.g. 1.1)", name, text)
+			return nil, fmt.Errorf("%s: %q is no factor (want e.g. 1.1, at most 20)", name, text)
 		}
 		list[name] = f
 	}

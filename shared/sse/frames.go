@@ -14,21 +14,38 @@ import (
 	"sluice/shared/llm"
 )
 
-// firstBuffer is the size that a stream's buffer begins with; most frames are
-// far smaller, a few are as large as 1 MB.
-const firstBuffer = 8 << 10
+// DefaultLimit is the size in bytes that no frame of a vendor is known to reach.
+const DefaultLimit = 1 << 20
 
-// Frames splits r into events, each with every byte as it came. Lines end with
-// LF, CRLF or CR. A frame that is larger than limit bytes, or a stream that ends
-// within a frame, yields a fault (UpstreamFailed, UpstreamCut); an error of r is
-// yielded as it is. A clean end of r just ends the iteration.
+const (
+	// firstBuffer is the size that a stream's buffer begins with: most frames are
+	// far smaller, and there are many streams.
+	firstBuffer = 4 << 10
+	// keptBuffer is the size above which a buffer is given back once it is empty,
+	// rather than kept for the life of a stream that had one large frame.
+	keptBuffer = 64 << 10
+	// emptyReads is how often in a row a reader may return nothing.
+	emptyReads = 100
+
+	byteOrderMark = "\xef\xbb\xbf" // may begin a stream
+)
+
+// Frames splits r into events as they are pulled. The Raw of all frames is what r
+// gave, byte for byte: a block of comments only is a frame without Data, a byte
+// order mark is part of the first Raw. Lines end with LF, CRLF or CR.
+//
+// What follows the last blank line when r ends is yielded as a last frame, with
+// the fields it has; Terminated tells it from the others. Whether an answer is
+// complete is for its protocol to say. A frame of more than limit bytes yields a
+// fault.UpstreamFailed; an error of r is yielded as it is, after the frames that
+// were complete before it.
 func Frames(r io.Reader, limit int) llm.Frames {
 	return func(yield func(llm.Frame, error) bool) {
-		f := framer{r: r, limit: limit, buf: make([]byte, firstBuffer)}
+		f := framer{r: r, limit: limit, first: true, buf: make([]byte, min(firstBuffer, limit))}
 		end, err := f.boundary()
 		for err == nil {
 			frame := f.parse(f.buf[f.start:end])
-			f.start = end
+			f.start, f.first = end, false
 			next, found := f.scan()
 			frame.More = found
 			if !yield(frame, nil) {
@@ -44,6 +61,29 @@ func Frames(r io.Reader, limit int) llm.Frames {
 	}
 }
 
+// Terminated says whether a frame ends with the blank line that makes it an event.
+// A client drops one that does not.
+func Terminated(raw []byte) bool {
+	rest := trimLineEnd(raw)
+	if len(rest) == len(raw) {
+		return false
+	}
+	return len(rest) == 0 || string(rest) == byteOrderMark || len(trimLineEnd(rest)) < len(rest)
+}
+
+// trimLineEnd is b without the line end that it ends with, if any.
+func trimLineEnd(b []byte) []byte {
+	if n := len(b); n > 0 && b[n-1] == '\n' {
+		b = b[:n-1]
+		if n > 1 && b[n-2] == '\r' {
+			b = b[:n-2]
+		}
+	} else if n > 0 && b[n-1] == '\r' {
+		b = b[:n-1]
+	}
+	return b
+}
+
 // framer is the buffer of a stream. buf[start:end] is what was read and not yet
 // handed out; line is where the line begins that is being looked at, and there is
 // no line end before seen.
@@ -53,24 +93,26 @@ type framer struct {
 	buf        []byte
 	start, end int
 	line, seen int
-	ended      bool
+	first      bool   // no frame was handed out
+	err        error  // that r ended with
 	data       []byte // data lines joined, when there are several
 }
 
 // boundary reads until a frame is complete and returns its end.
 func (f *framer) boundary() (int, error) {
 	for {
-		if end, found := f.scan(); found {
+		switch end, found := f.scan(); {
+		case found:
 			return end, nil
-		}
-		if f.ended {
-			if f.start == f.end {
-				return 0, io.EOF
+		case f.err == nil:
+			if err := f.read(); err != nil {
+				return 0, err
 			}
-			return 0, fault.Wrap(fault.UpstreamCut, io.ErrUnexpectedEOF, "the upstream's answer was cut within an event")
-		}
-		if err := f.read(); err != nil {
-			return 0, err
+		case errors.Is(f.err, io.EOF) && f.start < f.end:
+			f.line, f.seen = f.end, f.end
+			return f.end, nil
+		default:
+			return 0, f.err
 		}
 	}
 }
@@ -86,7 +128,7 @@ func (f *framer) scan() (end int, found bool) {
 		at := f.seen + i
 		next := at + 1
 		if f.buf[at] == '\r' {
-			if next == f.end && !f.ended {
+			if next == f.end && f.err == nil {
 				f.seen = at // whether LF follows is not known yet
 				return 0, false
 			}
@@ -94,7 +136,7 @@ func (f *framer) scan() (end int, found bool) {
 				next++
 			}
 		}
-		blank := at == f.line
+		blank := at == f.line || f.first && string(f.buf[f.start:at]) == byteOrderMark
 		f.line, f.seen = next, next
 		if blank {
 			return next, true
@@ -114,42 +156,52 @@ func lineEnd(b []byte) int {
 	return lf
 }
 
-// read takes more of the stream into the buffer, making room first.
+// read takes more of the stream into the buffer. That the stream ended is left in
+// err: what was read with it comes first.
 func (f *framer) read() error {
+	if err := f.room(); err != nil {
+		return err
+	}
+	for range emptyReads {
+		n, err := f.r.Read(f.buf[f.end:])
+		f.end += n
+		if f.err = err; n > 0 || err != nil {
+			return nil
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// room makes room in the buffer.
+func (f *framer) room() error {
 	if f.start > 0 {
 		n := copy(f.buf, f.buf[f.start:f.end])
 		f.line, f.seen, f.end = f.line-f.start, f.seen-f.start, n
 		f.start = 0
 	}
-	if f.end == len(f.buf) {
-		if f.end >= f.limit {
-			return fault.New(fault.UpstreamFailed, "the upstream sent an event larger than %d bytes", f.limit)
-		}
-		f.buf = append(f.buf, make([]byte, min(len(f.buf), f.limit-len(f.buf)))...)
+	switch {
+	case f.end == 0 && len(f.buf) > keptBuffer:
+		f.buf = make([]byte, firstBuffer)
+	case f.end == len(f.buf) && f.end >= f.limit:
+		return fault.New(fault.UpstreamFailed, "the upstream sent an event larger than %d bytes", f.limit)
+	case f.end == len(f.buf):
+		grown := make([]byte, min(2*len(f.buf), f.limit))
+		copy(grown, f.buf)
+		f.buf = grown
 	}
-	n, err := f.r.Read(f.buf[f.end:])
-	f.end += n
-	if errors.Is(err, io.EOF) {
-		f.ended = true
-		return nil
-	}
-	return err
+	return nil
 }
 
 // parse reads the fields of one frame.
 func (f *framer) parse(raw []byte) llm.Frame {
 	frame := llm.Frame{Raw: raw}
-	lines := 0
-	for rest := bytes.TrimPrefix(raw, byteOrderMark); len(rest) > 0; {
-		line := rest
-		if i := lineEnd(rest); i >= 0 {
-			line, rest = rest[:i], rest[i+1:]
-			if len(rest) > 0 && rest[0] == '\n' && raw[len(raw)-len(rest)-1] == '\r' {
-				rest = rest[1:]
-			}
-		} else {
-			rest = nil
-		}
+	rest := raw
+	if f.first && len(raw) >= len(byteOrderMark) && string(raw[:len(byteOrderMark)]) == byteOrderMark {
+		rest = raw[len(byteOrderMark):]
+	}
+	for lines := 0; len(rest) > 0; {
+		var line []byte
+		line, rest = cutLine(rest)
 		switch name, value := field(line); string(name) {
 		case "event":
 			frame.Event = value
@@ -161,19 +213,31 @@ func (f *framer) parse(raw []byte) llm.Frame {
 	return frame
 }
 
-// byteOrderMark may begin a stream.
-var byteOrderMark = []byte("\xef\xbb\xbf")
+// cutLine splits b after its first line; line is without its end.
+func cutLine(b []byte) (line, rest []byte) {
+	i := lineEnd(b)
+	if i < 0 {
+		return b, nil
+	}
+	line, rest = b[:i], b[i+1:]
+	if b[i] == '\r' && len(rest) > 0 && rest[0] == '\n' {
+		rest = rest[1:]
+	}
+	return line, rest
+}
 
 // field splits a line at its colon; one space after it is no part of the value.
 func field(line []byte) (name, value []byte) {
-	name, value, _ = bytes.Cut(line, colon)
+	i := bytes.IndexByte(line, ':')
+	if i < 0 {
+		return line, nil
+	}
+	name, value = line[:i], line[i+1:]
 	if len(value) > 0 && value[0] == ' ' {
 		value = value[1:]
 	}
 	return name, value
 }
-
-var colon = []byte(":")
 
 // join adds a data line to those before it. A single line, the usual case, is
 // not copied.

@@ -16,11 +16,14 @@ type Options struct {
 	PingEvery time.Duration // of silence; 0 = no keep-alives
 	Stall     time.Duration // that one write may block until the client counts as gone; 0 = 30 s
 	OnCommit  func()        // runs once before the first byte, to set headers; must not use the Writer
-	OnGone    func(error)   // runs once when a write fails; must not use the Writer
+	OnGone    func(error)   // runs once when a write fails or stalls; must not use the Writer
 }
 
 // DefaultStall is how long a write may block when Options say nothing.
 const DefaultStall = 30 * time.Second
+
+// retry is when the timer comes back if it found the Writer in use.
+const retry = 10 * time.Millisecond
 
 // Writer is the client's side of a stream. One goroutine writes frames; the
 // keep-alives come from a timer. It starts no goroutine of its own.
@@ -33,12 +36,17 @@ type Writer struct {
 	committed bool
 	abandoned bool
 	closed    bool
+	started   bool
+	unflushed bool
+	within    bool      // the last frame was not terminated: nothing but its end may follow
 	last      time.Time // of the last write, or of Start
 	err       error     // of the first write that failed
-	timer     *time.Timer
+	gone      sync.Once // tells OnGone
 
-	watch   sync.Mutex // guards what the watchdog sees while mu is held by a blocked write
+	watch   sync.Mutex // guards what the timer needs while mu is held by a blocked write
 	writing time.Time  // since when a write is in progress; zero = none
+	timer   *time.Timer
+	stopped bool
 }
 
 // NewWriter is a Writer on w. Nothing is written before the first frame, or the
@@ -50,14 +58,17 @@ func NewWriter(w http.ResponseWriter, o Options) *Writer {
 	return &Writer{w: w, ctl: http.NewResponseController(w), o: o}
 }
 
-// Start begins to count silence: the first keep-alive due commits the answer.
+// Start begins to count silence, and to watch for writes that block. The first
+// keep-alive that is due commits the answer.
 func (w *Writer) Start() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.timer != nil || w.closed {
+	if w.started || w.closed {
 		return
 	}
-	w.last = time.Now()
+	w.started, w.last = true, time.Now()
+	w.watch.Lock()
+	defer w.watch.Unlock()
 	w.timer = time.AfterFunc(w.period(), w.tick)
 }
 
@@ -70,6 +81,19 @@ func (w *Writer) period() time.Duration {
 }
 
 func (w *Writer) pings() bool { return len(w.o.Ping) > 0 && w.o.PingEvery > 0 }
+
+// Commit writes the status and headers now, if that was not done. It does nothing
+// after Abandon or Close.
+func (w *Writer) Commit() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.committed || w.abandoned || w.closed {
+		return
+	}
+	w.begin()
+	w.commit()
+	w.finish(w.flush())
+}
 
 // Committed says whether the status and headers were written.
 func (w *Writer) Committed() bool {
@@ -95,32 +119,43 @@ func (w *Writer) Abandon() bool {
 func (w *Writer) WriteFrame(f llm.Frame) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.within = !Terminated(f.Raw)
 	return w.write(f.Raw, !f.More)
 }
 
-// Write writes p and flushes.
+// Write writes p, which is whole frames, and flushes. A frame before it that was
+// cut short is ended first, lest the client takes p for its continuation.
 func (w *Writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.within {
+		w.within = false
+		if err := w.write([]byte("\n\n"), false); err != nil {
+			return 0, err
+		}
+	}
 	if err := w.write(p, true); err != nil {
 		return 0, err
 	}
 	return len(p), nil
 }
 
-// errAbandoned is returned by writes after Abandon or Close.
-var errAbandoned = errors.New("sse: the stream was abandoned or closed")
+var (
+	errEnded   = errors.New("sse: the stream was abandoned or closed")
+	errStalled = errors.New("sse: the client does not read")
+)
 
 func (w *Writer) write(p []byte, flush bool) error {
 	switch {
 	case w.err != nil:
 		return w.err
 	case w.abandoned || w.closed:
-		return errAbandoned
+		return errEnded
 	}
 	w.begin()
 	w.commit()
 	_, err := w.w.Write(p)
+	w.unflushed = true
 	if err == nil && flush {
 		err = w.flush()
 	}
@@ -142,9 +177,13 @@ func (w *Writer) finish(err error) {
 	w.watch.Unlock()
 	if err != nil {
 		w.err = err
-		if w.o.OnGone != nil {
-			w.o.OnGone(err)
-		}
+		w.tell(err)
+	}
+}
+
+func (w *Writer) tell(err error) {
+	if w.o.OnGone != nil {
+		w.gone.Do(func() { w.o.OnGone(err) })
 	}
 }
 
@@ -157,6 +196,7 @@ func (w *Writer) commit() {
 		w.o.OnCommit()
 	}
 	h := w.w.Header()
+	h.Del("Content-Length")
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Accel-Buffering", "no") // nginx buffers otherwise
@@ -166,6 +206,7 @@ func (w *Writer) commit() {
 // flush hands what was written to the network. A host whose writer delivers each
 // write by itself (Lambda) has no flush.
 func (w *Writer) flush() error {
+	w.unflushed = false
 	if err := w.ctl.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
@@ -176,11 +217,11 @@ func (w *Writer) flush() error {
 // keep-alive when one is due.
 func (w *Writer) tick() {
 	if wait, blocked := w.watchdog(); blocked {
-		w.timer.Reset(wait)
+		w.again(wait)
 		return
 	}
 	if !w.mu.TryLock() {
-		w.timer.Reset(w.period()) // a write has just begun
+		w.again(retry) // waiting for a write that has just begun, it could not watch it
 		return
 	}
 	defer w.mu.Unlock()
@@ -188,7 +229,7 @@ func (w *Writer) tick() {
 		return
 	}
 	wait := w.period()
-	if w.pings() {
+	if w.pings() && !w.within {
 		silent := time.Since(w.last)
 		if silent >= w.o.PingEvery {
 			if w.write(w.o.Ping, true) != nil {
@@ -198,7 +239,16 @@ func (w *Writer) tick() {
 		}
 		wait = min(wait, w.o.PingEvery-silent)
 	}
-	w.timer.Reset(wait)
+	w.again(wait)
+}
+
+// again sets the timer, unless it was stopped.
+func (w *Writer) again(wait time.Duration) {
+	w.watch.Lock()
+	defer w.watch.Unlock()
+	if !w.stopped {
+		w.timer.Reset(wait)
+	}
 }
 
 // watchdog ends a write that has blocked for Stall; blocked says that one is in
@@ -210,25 +260,36 @@ func (w *Writer) watchdog() (wait time.Duration, blocked bool) {
 		return 0, false
 	}
 	wait = w.o.Stall - time.Since(w.writing)
-	if wait <= 0 {
-		// The blocked write fails at once. A writer without deadlines (Lambda)
-		// has its own.
-		_ = w.ctl.SetWriteDeadline(time.Unix(1, 0))
-		wait = w.o.Stall
+	if wait > 0 {
+		return wait, true
 	}
-	return wait, true
+	// The blocked write fails at once, and tells. Where it cannot be made to
+	// (Lambda has no deadlines), that nobody reads is told all the same.
+	if err := w.ctl.SetWriteDeadline(time.Unix(1, 0)); err != nil {
+		w.tell(errors.Join(errStalled, err))
+	}
+	return w.o.Stall, true
 }
 
-// Close ends the stream: it waits for a keep-alive in progress and stops the
-// timer. After it nothing is written. It returns the first error that a write had.
+// Close ends the stream: it waits for a keep-alive in progress, flushes and stops
+// the timer. After it nothing is written. It returns the first error that a write
+// had.
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.closed {
-		w.closed = true
-		if w.timer != nil {
-			w.timer.Stop()
-		}
+	if w.closed {
+		return w.err
+	}
+	w.closed = true
+	if w.unflushed && w.err == nil {
+		w.begin()
+		w.finish(w.flush())
+	}
+	w.watch.Lock()
+	defer w.watch.Unlock()
+	w.stopped = true
+	if w.timer != nil {
+		w.timer.Stop()
 	}
 	return w.err
 }

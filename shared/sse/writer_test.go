@@ -112,6 +112,123 @@ func TestWriterCannotAbandonWhatWasSent(t *testing.T) {
 	}
 }
 
+func TestWriterCommitsOnce(t *testing.T) {
+	rec, commits := httptest.NewRecorder(), 0
+	w := NewWriter(rec, Options{OnCommit: func() { commits++; rec.Header().Set("Content-Length", "7") }})
+	w.Commit()
+	w.Commit()
+	if !w.Committed() || w.Abandon() || commits != 1 || !rec.Flushed || rec.Header().Get("Content-Length") != "" {
+		t.Errorf("committed %d times, headers %v", commits, rec.Header())
+	}
+	late := NewWriter(httptest.NewRecorder(), Options{})
+	late.Abandon()
+	late.Commit()
+	if late.Committed() {
+		t.Error("committed after Abandon")
+	}
+}
+
+func TestWriterFlushesWhenNothingIsAtHand(t *testing.T) {
+	rec := httptest.NewRecorder()
+	w := NewWriter(rec, Options{})
+	for _, c := range []struct{ more, flushed bool }{{true, false}, {false, true}, {true, false}} {
+		rec.Flushed = false
+		if err := w.WriteFrame(llm.Frame{Raw: ping, More: c.more}); err != nil || rec.Flushed != c.flushed {
+			t.Errorf("more %v: flushed %v, %v", c.more, rec.Flushed, err)
+		}
+	}
+	if err := errors.Join(w.Close(), w.Close()); err != nil || !rec.Flushed {
+		t.Errorf("after the end: flushed %v, %v", rec.Flushed, err)
+	}
+	w.Start() // too late
+	if _, err := w.Write(ping); err == nil {
+		t.Error("a write after Close succeeded")
+	}
+}
+
+// An error frame after a frame that was cut short is an event of its own, and no
+// keep-alive comes between.
+func TestWriterEndsACutFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := newLocked()
+		w := NewWriter(rec, Options{Ping: ping, PingEvery: time.Second})
+		w.Start()
+		if err := w.WriteFrame(llm.Frame{Raw: []byte("data: {")}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if _, err := w.Write([]byte("event: error\n\n")); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := rec.text(); got != "data: {\n\nevent: error\n\n" {
+			t.Errorf("wrote %q", got)
+		}
+	})
+}
+
+// stuck is a ResponseWriter that blocks and has no deadlines, as under Lambda.
+type stuck struct {
+	httptest.ResponseRecorder
+	free chan struct{}
+}
+
+func (s *stuck) Write([]byte) (int, error) { <-s.free; return 0, io.ErrClosedPipe }
+
+func TestWriterTellsOfAStallWithoutDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec, told := &stuck{*httptest.NewRecorder(), make(chan struct{})}, make(chan error, 2)
+		w := NewWriter(rec, Options{Ping: ping, PingEvery: time.Second, Stall: 10 * time.Second, OnGone: func(err error) { told <- err }})
+		begun := time.Now()
+		w.Start()
+		go func() {
+			<-told
+			if after := time.Since(begun); after != 10*time.Second {
+				t.Errorf("told after %s", after)
+			}
+			close(rec.free)
+		}()
+		if err := w.WriteFrame(llm.Frame{Raw: ping}); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("got %v", err)
+		}
+		if err := w.Close(); err == nil || len(told) != 0 {
+			t.Errorf("closed with %v, told again: %v", err, len(told))
+		}
+	})
+}
+
+// Frames and keep-alives that race come out whole.
+func TestWriterKeepsFramesWhole(t *testing.T) {
+	rec := newLocked()
+	w := NewWriter(rec, Options{Ping: ping, PingEvery: time.Microsecond})
+	w.Start()
+	for range 1000 {
+		if err := w.WriteFrame(llm.Frame{Raw: []byte("data: 1\n\n")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	frames, err := collect(strings.NewReader(rec.text()), DefaultLimit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, f := range frames {
+		if f.Data == "1" {
+			n++
+		} else if f.Raw != string(ping) {
+			t.Fatalf("wrote %q", f.Raw)
+		}
+	}
+	if n != 1000 {
+		t.Errorf("%d frames of 1000", n)
+	}
+}
+
 // failing is a ResponseWriter whose client is gone.
 type failing struct{ httptest.ResponseRecorder }
 
@@ -187,4 +304,42 @@ func BenchmarkWriter(b *testing.B) {
 		}
 		_ = w.Close()
 	})
+}
+
+// BenchmarkRelay relays a stream of 1,000 frames over loopback as a bare proxy
+// does, and through Frames and a Writer.
+func BenchmarkRelay(b *testing.B) {
+	stream := strings.Repeat("event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"text\":\"Hello\"}}\n\n", 1000)
+	for name, h := range map[string]http.HandlerFunc{
+		"bare": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{strings.NewReader(stream)}, make([]byte, firstBuffer))
+		},
+		"writer": func(w http.ResponseWriter, _ *http.Request) {
+			sw := NewWriter(w, Options{Ping: ping, PingEvery: time.Minute})
+			sw.Start()
+			for f, err := range Frames(strings.NewReader(stream), DefaultLimit) {
+				if err != nil || sw.WriteFrame(f) != nil {
+					return
+				}
+			}
+			_ = sw.Close()
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			srv := httptest.NewServer(h)
+			defer srv.Close()
+			b.SetBytes(int64(len(stream)))
+			b.ReportAllocs()
+			for b.Loop() {
+				res, err := http.Get(srv.URL)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if n, err := io.Copy(io.Discard, res.Body); err != nil || n != int64(len(stream)) {
+					b.Fatal(n, err)
+				}
+				_ = res.Body.Close()
+			}
+		})
+	}
 }

@@ -26,10 +26,18 @@ type Trial struct {
 const trialPatience = 30 * time.Second
 
 // Try tests an account by asking it to count the tokens of one word, which is
-// free. It takes no lease and changes nothing of the account's state.
-func (rl *Relay) Try(ctx context.Context, a pool.Account, model string) Trial {
+// free, for the first of the models that it is configured to serve. It takes no
+// lease and changes nothing of the account's state.
+func (rl *Relay) Try(ctx context.Context, a pool.Account, models []string) Trial {
 	ctx, cancel := context.WithTimeout(ctx, trialPatience)
 	defer cancel()
+	model := models[0]
+	for _, m := range models {
+		if a.Models.Serve(m) {
+			model = m
+			break
+		}
+	}
 	t := Trial{Model: model}
 	began := rl.Now()
 	t.Status, t.Err = rl.tryAccount(ctx, a, model)

@@ -109,9 +109,14 @@ func newBench(t testing.TB, client *store.Client) *bench {
 	return b
 }
 
+// once runs a test over every kind of server.
+func once(t *testing.T, f func(t *testing.T, b *bench)) {
+	storetest.Each(t, func(t *testing.T, client *store.Client) { f(t, newBench(t, client)) })
+}
+
 // each runs a test over every kind of server, its commands once and twice.
 func each(t *testing.T, f func(t *testing.T, b *bench)) {
-	storetest.Each(t, func(t *testing.T, client *store.Client) { f(t, newBench(t, client)) })
+	once(t, f)
 	t.Run("every command twice", func(t *testing.T) {
 		storetest.Each(t, func(t *testing.T, client *store.Client) {
 			client.Redis().AddHook(twice{})
@@ -286,6 +291,10 @@ func TestPages(t *testing.T) {
 				t.Errorf("pages of %d (-want +got):\n%s", limit, diff)
 			}
 		}
+		_, _, err := b.Keys().List(t.Context(), "(key", 1)
+		wantFault(t, err, fault.Invalid, "is no cursor")
+		_, _, err = b.Accounts().List(t.Context(), "key 1", 1)
+		wantFault(t, err, fault.Invalid, "is no cursor")
 		b.newTeam(t, "t")
 		b.newUser(t, "u", "")
 		b.newAccount(t, "a")

@@ -182,7 +182,9 @@ func TestRestoreKeyWithoutOwner(t *testing.T) {
 // broken fails to seal.
 type broken struct{ *vault.Vault }
 
-func (broken) Seal(context.Context, []byte, string) ([]byte, error) { return nil, context.DeadlineExceeded }
+func (broken) Seal(context.Context, []byte, string) ([]byte, error) {
+	return nil, context.DeadlineExceeded
+}
 
 func TestNothingIsWrittenUnsealed(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {

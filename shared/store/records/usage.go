@@ -3,6 +3,7 @@ package records
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"slices"
 	"time"
@@ -35,7 +36,7 @@ type Usage struct{ s *Store }
 // cursor and limit are not looked at. It errs with fault.Invalid when the sum has
 // more than 50,000 rows, and StoreDown.
 //
-// It reads every record in the time asked for (about 1 µs and 500 bytes of
+// It reads every record in the time asked for (about 10 µs and 500 bytes of
 // traffic each, 8,000 a wait), of all partitions unless a key, user or team is
 // asked for. Rollups are to take its place for long spans.
 func (u *Usage) Sum(ctx context.Context, q usage.Query) ([]usage.Row, error) {
@@ -146,7 +147,8 @@ func (s *sum) row(at time.Time, r *usage.Record) (*usage.Row, error) {
 	bucket := cmp.Or(s.q.Grain, usage.Day).Start(at.In(s.q.Zone))
 	s.key = bucket.UTC().AppendFormat(s.key[:0], time.RFC3339)
 	for _, d := range s.q.GroupBy {
-		s.key = append(append(s.key, 0), d.Of(r)...)
+		v := d.Of(r) // with its length ahead: clients choose models and may put anything in
+		s.key = append(binary.AppendUvarint(s.key, uint64(len(v))), v...)
 	}
 	if row, ok := s.rows[string(s.key)]; ok {
 		return row, nil

@@ -99,7 +99,7 @@ func (b *bench) pages(t testing.TB, q usage.Query) []string {
 }
 
 func TestRecordPages(t *testing.T) {
-	each(t, func(t *testing.T, b *bench) {
+	once(t, func(t *testing.T, b *bench) {
 		if got := b.pages(t, usage.Query{}); len(got) != 0 {
 			t.Errorf("records of nothing: %v", got)
 		}
@@ -156,7 +156,7 @@ func newest(x, y settled) int {
 }
 
 func TestRecordsOfOwners(t *testing.T) {
-	each(t, func(t *testing.T, b *bench) {
+	once(t, func(t *testing.T, b *bench) {
 		from, to := b.newTeam(t, "from"), b.newTeam(t, "to")
 		user := b.newUser(t, "user", from.ID)
 		key := b.newKey(t, "one", func(k *admission.Key) { k.User = user.ID })
@@ -192,7 +192,7 @@ func TestRecordsOfOwners(t *testing.T) {
 }
 
 func TestSum(t *testing.T) {
-	each(t, func(t *testing.T, b *bench) {
+	once(t, func(t *testing.T, b *bench) {
 		all := history(2500, 3, 3, 3, 40)
 		b.settle(t, all...)
 		for _, tt := range []struct {
@@ -236,7 +236,7 @@ func TestSum(t *testing.T) {
 }
 
 func TestSumBuckets(t *testing.T) {
-	each(t, func(t *testing.T, b *bench) {
+	once(t, func(t *testing.T, b *bench) {
 		zone := must(time.LoadLocation("Europe/Berlin"))(t)
 		at := time.Date(2026, 3, 31, 21, 30, 0, 0, time.UTC) // 23:30 in Berlin
 		for i := range 3 {
@@ -268,7 +268,7 @@ func TestSumBuckets(t *testing.T) {
 }
 
 func TestUsageDamage(t *testing.T) {
-	each(t, func(t *testing.T, b *bench) {
+	once(t, func(t *testing.T, b *bench) {
 		for i, values := range [][]any{{"r", "{"}, {"other", "{}"}} {
 			stream := store.Usage(i)
 			if err := b.client.Redis().XAdd(t.Context(), &redis.XAddArgs{Stream: stream, Values: values}).Err(); err != nil {

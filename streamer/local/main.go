@@ -1,0 +1,59 @@
+// Command local is the whole product in one process: relay, admin API and jobs,
+// with the embedded store unless SLUICE_REDIS_URL names a Redis.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	_ "time/tzdata" // budgets know time zones wherever the process runs
+
+	"sluice/shared/config"
+	"sluice/shared/host"
+)
+
+func main() {
+	if err := run(context.Background(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "sluice:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the process: it reads the settings, opens what they name, serves until
+// it is told to stop and closes everything again.
+func run(ctx context.Context, args, environ []string, out, logs io.Writer) (err error) {
+	if len(args) > 0 {
+		return help(args, out)
+	}
+	settings, err := config.Read(environ)
+	if err != nil {
+		return fmt.Errorf("settings:\n%w", err)
+	}
+	drain, abort, stop := host.Signals(ctx)
+	defer stop()
+	log := slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: settings.LogLevel}))
+
+	p, err := open(drain, settings, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	welcome, err := p.seed(drain)
+	if err != nil {
+		return err
+	}
+	return p.serve(drain, abort, func() { welcome.print(out) })
+}
+
+// help answers --help, and everything else that is no setting.
+func help(args []string, out io.Writer) error {
+	switch args[0] {
+	case "-h", "--help", "help":
+		fmt.Fprint(out, "sluice runs the relay and its admin API in one process.\nIt takes no arguments; its settings are environment variables:\n\n")
+		return config.Usage(out)
+	}
+	return fmt.Errorf("unknown argument %q; settings are environment variables, see --help", args[0])
+}

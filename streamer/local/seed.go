@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"sluice/shared/admission"
+	"sluice/shared/fault"
+	"sluice/shared/llm"
+	"sluice/shared/money"
+	"sluice/shared/pool"
+	"sluice/shared/provider"
+	"sluice/shared/secret"
+)
+
+const (
+	simulatorName = "simulator"
+	simulatorKey  = "simulator" // the simulator takes any
+	anthropicName = "anthropic"
+	actor         = "first start"
+
+	// simulatorSpeed is tokens per second, so that a stream looks like one.
+	simulatorSpeed = 80
+	demoBudget     = 5 * money.Dollar
+)
+
+// welcome is what is printed once the process listens.
+type welcome struct {
+	url       string
+	token     secret.Value // of the admin API, when it was made just now
+	key       secret.Value // of the demo, when it was made just now
+	simulated bool
+	store     string
+}
+
+// seed makes what a first start needs, and keeps what there is.
+func (p *product) seed(ctx context.Context) (*welcome, error) {
+	w := &welcome{url: "http://" + p.settings.Listen, store: "embedded, in " + p.settings.DataDir}
+	if !p.settings.RedisURL.Empty() {
+		w.store = "Redis (SLUICE_REDIS_URL)"
+	}
+	made, err := p.authorize()
+	if err != nil {
+		return nil, err
+	}
+	w.token = made
+	list, _, err := p.records.Accounts().List(ctx, "", maxAccounts)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.offerSimulator(ctx, list); err != nil {
+		return nil, err
+	}
+	if err := p.offerAnthropic(ctx, list); err != nil {
+		return nil, err
+	}
+	w.simulated = p.simulator != ""
+	w.key, err = p.demoKey(ctx)
+	return w, err
+}
+
+const maxAccounts = 200
+
+// authorize settles the admin token: that of the settings, else the one whose
+// digest the data directory keeps, else a new one, which it returns.
+func (p *product) authorize() (made secret.Value, err error) {
+	if !p.settings.AdminToken.Empty() {
+		p.adminToken = p.settings.AdminToken
+		return secret.Value{}, nil
+	}
+	path := filepath.Join(p.settings.DataDir, "admin-token.sha256")
+	sum, err := os.ReadFile(path)
+	if err == nil {
+		p.adminSum = strings.TrimSpace(string(sum))
+		return secret.Value{}, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return secret.Value{}, fmt.Errorf("admin token: %w", err)
+	}
+	made, err = newSecret("sluice-admin-")
+	if err != nil {
+		return secret.Value{}, err
+	}
+	p.adminToken = made
+	return made, os.WriteFile(path, []byte(admission.Digest(made)+"\n"), 0o600)
+}
+
+// offerSimulator sees to it that an account for the stand-in vendor is there and
+// has the address that it listens on this time.
+func (p *product) offerSimulator(ctx context.Context, list []pool.Account) error {
+	if p.simulator == "" {
+		return nil
+	}
+	for _, a := range list {
+		if a.Name != simulatorName || a.Provider != "compatible" {
+			continue
+		}
+		if a.BaseURL == p.simulator {
+			return nil
+		}
+		a.BaseURL = p.simulator
+		_, err := p.records.Accounts().Update(ctx, actor, a)
+		return err
+	}
+	return p.createAccount(ctx, pool.Account{
+		Name: simulatorName, Provider: "compatible", BaseURL: p.simulator, PrivateNetwork: true, Priority: 100,
+	}, secret.New(simulatorKey))
+}
+
+// offerAnthropic makes an account of ANTHROPIC_API_KEY, preferred to the simulator.
+func (p *product) offerAnthropic(ctx context.Context, list []pool.Account) error {
+	if p.settings.AnthropicAPIKey.Empty() {
+		return nil
+	}
+	for _, a := range list {
+		if a.Name == anthropicName && a.Provider == "anthropic" {
+			return nil
+		}
+	}
+	return p.createAccount(ctx, pool.Account{Name: anthropicName, Provider: "anthropic", Priority: 10}, p.settings.AnthropicAPIKey)
+}
+
+func (p *product) createAccount(ctx context.Context, a pool.Account, key secret.Value) error {
+	const hint = 4
+	a.ID, a.Auth, a.Weight = llm.NewID("acct_", time.Now()), provider.APIKey, 100
+	if text := key.Reveal(); len(text) > 2*hint {
+		a.Hint = text[len(text)-hint:]
+	}
+	var err error
+	if a.Sealed, err = p.sealer.Seal(ctx, a, &key, nil); err != nil {
+		return err
+	}
+	_, err = p.records.Accounts().Create(ctx, actor, a)
+	return err
+}
+
+// demoKey makes the first key, when there is none.
+func (p *product) demoKey(ctx context.Context) (secret.Value, error) {
+	if p.simulator == "" && p.settings.AnthropicAPIKey.Empty() {
+		return secret.Value{}, nil
+	}
+	keys, _, err := p.records.Keys().List(ctx, "", 1)
+	if err != nil || len(keys) > 0 {
+		return secret.Value{}, err
+	}
+	made, err := newSecret("sk-sluice-")
+	if err != nil {
+		return secret.Value{}, err
+	}
+	text := made.Reveal()
+	_, err = p.records.Keys().Create(ctx, actor, admission.Key{
+		Owner: admission.Owner{
+			ID: llm.NewID("key_", time.Now()), Name: "demo", Status: admission.Active,
+			Limits: admission.Limits{Budgets: []admission.Budget{{Per: admission.Day, USD: demoBudget}}},
+		},
+		Digest: admission.Digest(made), Hint: text[len(text)-4:],
+	})
+	if fault.CodeOf(err) == fault.Conflict { // another process was first
+		return secret.Value{}, nil
+	}
+	return made, err
+}
+
+func newSecret(prefix string) (secret.Value, error) {
+	var b [32]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return secret.Value{}, err
+	}
+	return secret.New(prefix + base64.RawURLEncoding.EncodeToString(b[:])), nil
+}
+
+// print tells how to use what was started. Secrets are shown when they were made
+// and never again.
+func (w *welcome) print(out io.Writer) {
+	line := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
+	line("")
+	line("  Sluice is at %s   (store: %s)", w.url, w.store)
+	if !w.token.Empty() {
+		line("")
+		line("  Admin token (shown once):  %s", w.token.Reveal())
+	}
+	if w.key.Empty() {
+		line("  Keys: POST %s/admin/v1/keys with the admin token.   Settings: bin/sluice --help", w.url)
+		line("")
+		return
+	}
+	line("  Demo key (shown once):     %s", w.key.Reveal())
+	if w.simulated {
+		line("")
+		line("  Answers come from a simulator in this process; set ANTHROPIC_API_KEY for real ones.")
+	}
+	line("")
+	line("  Stream an answer:")
+	line("    curl -N %s/v1/messages -H 'x-api-key: %s' \\", w.url, w.key.Reveal())
+	line(`      -d '{"model":"claude-sonnet-4-5","max_tokens":300,"stream":true,"messages":[{"role":"user","content":"Hello"}]}'`)
+	line("")
+	line("  Point Claude Code at it:")
+	line("    export ANTHROPIC_BASE_URL=%s ANTHROPIC_AUTH_TOKEN=%s", w.url, w.key.Reveal())
+	line("")
+	line("  See what it cost:")
+	line("    curl %s/v1/me -H 'x-api-key: %s'", w.url, w.key.Reveal())
+	if !w.token.Empty() {
+		line("    curl %s/admin/v1/usage/records -H 'authorization: Bearer %s'", w.url, w.token.Reveal())
+	}
+	line("")
+}
