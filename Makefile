@@ -12,7 +12,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## run the whole product on 127.0.0.1:8080, store embedded (settings: bin/sluice --help)
-	@exec bin/sluice
+	@SLUICE_SIMULATOR=$${SLUICE_SIMULATOR:-true} exec bin/sluice
 
 build: ## build bin/sluice, the whole product in one process
 	@go build -trimpath -o bin/sluice ./streamer/local

@@ -26,10 +26,7 @@ func (g guard) address(address string) error {
 // names by itself and may well read spellings of addresses that Go does not.
 func (g guard) host(host string) error {
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
-	if ip, err := netip.ParseAddr(name); err == nil {
-		return g.ip(ip)
-	}
-	if ip, ok := legacyIPv4(name); ok {
+	if ip, ok := literal(name); ok {
 		return g.ip(ip)
 	}
 	switch {
@@ -66,6 +63,19 @@ const (
 	private   kind = "private" // reachable where the account says so
 	forbidden kind = "link-local, a metadata service, unspecified, multicast or reserved"
 )
+
+// literal reads a host that is an address. No name has a colon, or a last label
+// that begins with a digit.
+func literal(host string) (netip.Addr, bool) {
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	if strings.IndexByte(host, ':') < 0 && (last == "" || last[0] < '0' || last[0] > '9') {
+		return netip.Addr{}, false
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip, true
+	}
+	return legacyIPv4(host)
+}
 
 // legacyIPv4 reads the spellings that inet_aton takes: one to four parts, each
 // decimal, octal or hexadecimal, the last filling what is left.

@@ -201,7 +201,7 @@ func FuzzRequest(f *testing.F) {
 func TestRenewingBodyCutsOffWhoSendsNothing(t *testing.T) {
 	read := make(chan error, 1)
 	base, _, stop := serve(t, Options{Logger: discard()}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body := RenewingBody(w, r, 4, 200*time.Millisecond)
+		body := RenewingBody(w, r, 4, time.Second)
 		_, err := io.Copy(io.Discard, body)
 		read <- errors.Join(err, body.Close())
 		w.WriteHeader(http.StatusRequestTimeout)
@@ -222,9 +222,9 @@ func TestRenewingBodyCutsOffWhoSendsNothing(t *testing.T) {
 
 	reader, writer := io.Pipe()
 	go func() {
-		tick := time.NewTicker(100 * time.Millisecond)
+		tick := time.NewTicker(350 * time.Millisecond)
 		defer tick.Stop()
-		for range 5 {
+		for range 4 { // longer than the timeout, in sum
 			<-tick.C
 			_, _ = writer.Write([]byte("abcd"))
 		}

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -108,21 +109,26 @@ func (s *scanner) text() ([]byte, error) {
 		return nil, s.fail("a string")
 	}
 	start := s.i
-	for s.i < len(s.b) {
-		switch c := s.b[s.i]; {
-		case c == '"':
+	for i := start; i < len(s.b); i++ {
+		c := s.b[i]
+		if c != '"' && c != '\\' && c >= ' ' {
+			continue
+		}
+		s.i = i
+		switch c {
+		case '"':
 			s.i++
-			return s.b[start : s.i-1], nil
-		case c < ' ':
-			return nil, s.fail("no control character")
-		case c == '\\':
+			return s.b[start:i], nil
+		case '\\':
 			if err := s.escape(); err != nil {
 				return nil, err
 			}
+			i = s.i - 1
 		default:
-			s.i++
+			return nil, s.fail("no control character")
 		}
 	}
+	s.i = len(s.b)
 	return nil, s.fail("'\"'")
 }
 
@@ -230,7 +236,7 @@ func (s *scanner) digits() bool {
 
 // unescape is the text of what stood between the quotes of a valid string.
 func unescape(raw []byte) string {
-	if !strings.Contains(string(raw), `\`) {
+	if bytes.IndexByte(raw, '\\') < 0 {
 		return string(raw)
 	}
 	var text string

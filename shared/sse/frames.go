@@ -34,11 +34,12 @@ const (
 // gave, byte for byte: a block of comments only is a frame without Data, a byte
 // order mark is part of the first Raw. Lines end with LF, CRLF or CR.
 //
-// What follows the last blank line when r ends is yielded as a last frame, with
-// the fields it has; Terminated tells it from the others. Whether an answer is
-// complete is for its protocol to say. A frame of more than limit bytes yields a
-// fault.UpstreamFailed; an error of r is yielded as it is, after the frames that
-// were complete before it.
+// Some vendors leave the last blank line out: whole lines after the one before are
+// a last frame, which Terminated tells from the others, and whether the answer is
+// complete is for its protocol to say. A stream that ends within a line yields a
+// fault.UpstreamCut instead, as a number that breaks off reads like another one.
+// A frame of more than limit bytes yields a fault.UpstreamFailed; an error of r is
+// yielded as it is, after the frames that were complete before it.
 func Frames(r io.Reader, limit int) llm.Frames {
 	return func(yield func(llm.Frame, error) bool) {
 		f := framer{r: r, limit: limit, first: true, buf: make([]byte, min(firstBuffer, limit))}
@@ -108,8 +109,9 @@ func (f *framer) boundary() (int, error) {
 			if err := f.read(); err != nil {
 				return 0, err
 			}
+		case errors.Is(f.err, io.EOF) && f.line < f.end:
+			return 0, fault.Wrap(fault.UpstreamCut, io.ErrUnexpectedEOF, "the upstream's answer was cut within a line")
 		case errors.Is(f.err, io.EOF) && f.start < f.end:
-			f.line, f.seen = f.end, f.end
 			return f.end, nil
 		default:
 			return 0, f.err

@@ -123,21 +123,28 @@ func (w *Writer) WriteFrame(f llm.Frame) error {
 	return w.write(f.Raw, !f.More)
 }
 
-// Write writes p, which is whole frames, and flushes. A frame before it that was
-// cut short is ended first, lest the client takes p for its continuation.
+// Write writes p, which is whole frames, and flushes. A last frame of the upstream
+// that lacks its blank line gets it first, lest the client takes p for a part of it.
 func (w *Writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.within {
-		w.within = false
-		if err := w.write([]byte("\n\n"), false); err != nil {
-			return 0, err
-		}
+	err := w.terminate()
+	if err == nil {
+		err = w.write(p, true)
 	}
-	if err := w.write(p, true); err != nil {
+	if err != nil {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// terminate adds the blank line that the last frame lacks, if it does.
+func (w *Writer) terminate() error {
+	if !w.within {
+		return nil
+	}
+	w.within = false
+	return w.write([]byte("\n\n"), false)
 }
 
 var (
@@ -271,20 +278,19 @@ func (w *Writer) watchdog() (wait time.Duration, blocked bool) {
 	return w.o.Stall, true
 }
 
-// Close ends the stream: it waits for a keep-alive in progress, flushes and stops
-// the timer. After it nothing is written. It returns the first error that a write
-// had.
+// Close ends the stream: it waits for a keep-alive in progress, gives the last
+// frame the blank line without which a client would drop it, flushes and stops the
+// timer. After it nothing is written. It returns the first error that a write had.
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return w.err
 	}
-	w.closed = true
-	if w.unflushed && w.err == nil {
-		w.begin()
-		w.finish(w.flush())
+	if w.err == nil && !w.abandoned {
+		w.end()
 	}
+	w.closed = true
 	w.watch.Lock()
 	defer w.watch.Unlock()
 	w.stopped = true
@@ -292,4 +298,13 @@ func (w *Writer) Close() error {
 		w.timer.Stop()
 	}
 	return w.err
+}
+
+// end writes what is left to write; an error is kept by the write that had it.
+func (w *Writer) end() {
+	if w.terminate() != nil || !w.unflushed {
+		return
+	}
+	w.begin()
+	w.finish(w.flush())
 }

@@ -153,7 +153,7 @@ func TestWriterEndsACutFrame(t *testing.T) {
 		rec := newLocked()
 		w := NewWriter(rec, Options{Ping: ping, PingEvery: time.Second})
 		w.Start()
-		if err := w.WriteFrame(llm.Frame{Raw: []byte("data: {")}); err != nil {
+		if err := w.WriteFrame(llm.Frame{Raw: []byte("data: {\n")}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
@@ -163,10 +163,21 @@ func TestWriterEndsACutFrame(t *testing.T) {
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if got := rec.text(); got != "data: {\n\nevent: error\n\n" {
+		if got := rec.text(); got != "data: {\n\n\nevent: error\n\n" {
 			t.Errorf("wrote %q", got)
 		}
 	})
+}
+
+func TestWriterTerminatesTheLastFrame(t *testing.T) {
+	rec := httptest.NewRecorder()
+	w := NewWriter(rec, Options{})
+	if err := w.WriteFrame(llm.Frame{Raw: []byte("event: message_stop\ndata: {}\n")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil || rec.Body.String() != "event: message_stop\ndata: {}\n\n\n" {
+		t.Errorf("wrote %q, %v", rec.Body, err)
+	}
 }
 
 // stuck is a ResponseWriter that blocks and has no deadlines, as under Lambda.

@@ -53,7 +53,7 @@ func help(args []string, out io.Writer) error {
 	switch args[0] {
 	case "-h", "--help", "help":
 		fmt.Fprint(out, "sluice runs the relay and its admin API in one process.\nIt takes no arguments; its settings are environment variables:\n\n")
-		return config.Usage(out)
+		return config.Print(out)
 	}
 	return fmt.Errorf("unknown argument %q; settings are environment variables, see --help", args[0])
 }

@@ -11,6 +11,7 @@ import (
 
 	"sluice/shared/admission"
 	"sluice/shared/fault"
+	"sluice/shared/host"
 	"sluice/shared/llm"
 	"sluice/shared/money"
 	"sluice/shared/pool"
@@ -50,13 +51,10 @@ type exchange struct {
 	passed bool      // something of the upstream's answer went to the client
 }
 
-// RequestID is the header that names a request, in answers and in the log.
-const RequestID = "X-Sluice-Request-Id"
-
 func (rl *Relay) begin(w http.ResponseWriter, r *http.Request, front protocol.Front) *exchange {
 	now := rl.Now()
 	id := llm.NewID("req_", now)
-	w.Header().Set(RequestID, id)
+	w.Header().Set(host.RequestID, id)
 	return &exchange{
 		rl: rl, w: w, r: r, ctx: r.Context(), front: front, id: id, started: now,
 		log: rl.Logger.With("request_id", id),

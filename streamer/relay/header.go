@@ -3,6 +3,8 @@ package relay
 import (
 	"net/http"
 	"strings"
+
+	"sluice/shared/host"
 )
 
 // passHeaders copies what the upstream says of its answer, without what concerns
@@ -22,7 +24,7 @@ var withheld = map[string]bool{
 	"Alt-Svc": true, "Connection": true, "Content-Encoding": true, "Content-Length": true, "Date": true,
 	"Keep-Alive": true, "Nel": true, "Proxy-Authenticate": true, "Report-To": true, "Server": true, "Set-Cookie": true,
 	"Strict-Transport-Security": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
-	"Via": true, "Anthropic-Organization-Id": true, RequestID: true,
+	"Via": true, "Anthropic-Organization-Id": true, host.RequestID: true,
 }
 
 // withheldPrefixes are families of such headers. Rate limits are the account's; a
