@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"strings"
 	"time"
 
 	"sluice/shared/fault"
@@ -26,8 +27,9 @@ type Lease struct {
 
 	router *Router
 	want   Want
-	tried  []string  // ids of this attempt's account and of those before
-	since  time.Time // by the store's clock
+	tried  []string      // ids of this attempt's account and of those before
+	since  time.Time     // by the store's clock
+	skew   time.Duration // what the store's clock is ahead of ours
 }
 
 // Settlement ends the lease and describes its end; v is what the attempt said of
@@ -49,7 +51,7 @@ func (l *Lease) release(v provider.Verdict) Release {
 		return r
 	}
 	r.Scope = v.Scope
-	r.CoolUntil = now.Add(jitter(v.CoolUntil.Sub(now), hash64(l.Call)^uint64(l.Attempt)))
+	r.CoolUntil = now.Add(l.skew + jitter(v.CoolUntil.Sub(now), hash64(l.Call)^uint64(l.Attempt)))
 	r.Reason = reason(v.Err)
 	return r
 }
@@ -71,7 +73,7 @@ func reason(err error) string {
 	const most = 200
 	m := fault.From(err).Message
 	if len(m) > most {
-		m = m[:most]
+		m = strings.ToValidUTF8(m[:most], "")
 	}
 	return m
 }

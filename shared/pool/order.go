@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"sluice/shared/fault"
+	"sluice/shared/llm"
 	"sluice/shared/provider"
 )
 
@@ -20,7 +21,12 @@ type snapshot struct {
 type entry struct {
 	account  Account
 	provider provider.Provider
-	hash     uint64 // of the account's id
+	speaks   []llm.Protocol // of the provider
+	hash     uint64         // of the account's id
+}
+
+func newEntry(a Account, p provider.Provider) entry {
+	return entry{account: a, provider: p, speaks: p.Speaks(), hash: hash64(a.ID)}
 }
 
 // ranked is an entry with its place in the order of one session.
@@ -44,6 +50,9 @@ func (s *snapshot) rank(w *Want, tried []string) (order []ranked, resting int) {
 			continue
 		}
 		if !slices.Contains(tried, e.account.ID) {
+			if order == nil {
+				order = make([]ranked, 0, len(s.entries)-i)
+			}
 			order = append(order, ranked{e, score(seed, e)})
 		}
 	}
@@ -63,7 +72,7 @@ func (e *entry) serves(w *Want) bool {
 	switch {
 	case w.Account != "" && a.ID != w.Account,
 		w.Group != "" && !slices.Contains(a.Groups, w.Group),
-		!slices.Contains(e.provider.Speaks(), w.Protocol):
+		!slices.Contains(e.speaks, w.Protocol):
 		return false
 	}
 	return a.Models.Serve(w.Model)
@@ -77,8 +86,18 @@ func (m *ModelRules) Serve(model string) bool {
 	}
 	return slices.ContainsFunc(m.Allow, func(pattern string) bool {
 		ok, err := path.Match(pattern, model)
-		return ok && err == nil // a malformed pattern matches nothing; loading the accounts reports it
+		return ok && err == nil // a malformed pattern matches nothing; it is logged when the accounts are read
 	})
+}
+
+// malformed is the first pattern that is none, or "".
+func (m *ModelRules) malformed() string {
+	for _, pattern := range m.Allow {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return pattern
+		}
+	}
+	return ""
 }
 
 // upstream is the vendor's name of the model.
@@ -118,7 +137,7 @@ func mix(h uint64) uint64 {
 }
 
 // unit maps h to a number above 0 and below 1.
-func unit(h uint64) float64 { return (float64(h>>11) + 0.5) / (1 << 53) }
+func unit(h uint64) float64 { return (float64(h>>12) + 0.5) / (1 << 52) }
 
 // noAccount is why no account is left for w at all.
 func noAccount(w *Want, resting int) error {

@@ -72,19 +72,9 @@ func New(o Options) *Router {
 // known configuration and whatever their health. It errs with fault.NoAccount
 // when none is configured, fault.Busy when every one is paused, fault.StoreDown.
 func (r *Router) Candidates(ctx context.Context, w Want) ([]Candidate, error) {
-	s, err := r.accounts(ctx)
+	_, order, err := r.order(ctx, &w, nil)
 	if err != nil {
 		return nil, err
-	}
-	order, resting := s.rank(&w, nil)
-	if len(order) == 0 { // the account may be newer than what is known
-		if s, err = r.reload(ctx, s); err != nil {
-			return nil, err
-		}
-		order, resting = s.rank(&w, nil)
-	}
-	if len(order) == 0 {
-		return nil, noAccount(&w, resting)
 	}
 	list := make([]Candidate, len(order))
 	for i, o := range order {

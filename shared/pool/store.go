@@ -22,6 +22,8 @@ const MaxRenewals = 100
 type Store interface {
 	// Accounts are all accounts, and the version of the set; both read at once.
 	Accounts(ctx context.Context) ([]Account, int64, error)
+	// Version is the version of the set by itself.
+	Version(ctx context.Context) (int64, error)
 	// Acquire leases the first asked account that is healthy and free, or says
 	// why there is none. That is an answer, not an error.
 	Acquire(ctx context.Context, r Request) (Acquired, error)
@@ -112,6 +114,6 @@ type Release struct {
 	Healthy   bool           `json:"healthy"` // the account did its work
 	Scope     provider.Scope `json:"scope,omitempty"`
 	Family    string         `json:"family,omitempty"`
-	CoolUntil time.Time      `json:"cool_until,omitzero"` // zero: no cooling
+	CoolUntil time.Time      `json:"cool_until,omitzero"` // by the store's clock; zero: no cooling
 	Reason    string         `json:"reason,omitempty"`    // of the cooling, for operators
 }

@@ -186,7 +186,7 @@ func (f *fileRates) build() (dated, error) {
 		if d.over = f.Long.Over; d.over <= 0 {
 			return d, errors.New("long.over: must be above 0")
 		}
-		if d.long, err = f.Long.filePrices.build(); err != nil {
+		if d.long, err = f.Long.build(); err != nil {
 			return d, fmt.Errorf("long.%w", err)
 		}
 	}

@@ -181,7 +181,7 @@ func TestLoadRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string][2]string{
-		"unknown field":  {`"name":"M"`, `"nmae":"M"`},
+		"unknown field":  {`"name":"M"`, `"title":"M"`},
 		"no source":      {`"source":"s"`, `"source":""`},
 		"no window":      {`"context_window":1`, `"context_window":0`},
 		"no rates":       {`"rates":[`, `"rates":[],"units":{},"aliases":[`},

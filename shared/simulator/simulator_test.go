@@ -55,10 +55,12 @@ func body(stream bool, more string) string {
 	return b + more + "}"
 }
 
+// set is a change of a request's header.
+func set(name, value string) func(*http.Request) {
+	return func(r *http.Request) { r.Header.Set(name, value) }
+}
+
 func TestRefusals(t *testing.T) {
-	set := func(name, value string) func(*http.Request) {
-		return func(r *http.Request) { r.Header.Set(name, value) }
-	}
 	cases := []struct {
 		name   string
 		body   string

@@ -181,16 +181,7 @@ func TestStreamAndWholeAgree(t *testing.T) {
 			if err := json.Unmarshal(w.Body.Bytes(), &whole); err != nil {
 				t.Fatal(err)
 			}
-			for _, b := range streamed.Blocks {
-				if text, ok := b["partial_json"].(string); ok {
-					var input any
-					if err := json.Unmarshal([]byte(text), &input); err != nil {
-						t.Fatalf("input %q: %v", text, err)
-					}
-					b["input"] = input
-					delete(b, "partial_json")
-				}
-			}
+			parseInputs(t, streamed.Blocks)
 			sameIDs(streamed.Blocks, whole.Content)
 			if diff := cmp.Diff(whole.Content, streamed.Blocks); diff != "" {
 				t.Errorf("content (-whole +streamed):\n%s", diff)
@@ -209,6 +200,23 @@ func TestStreamAndWholeAgree(t *testing.T) {
 				t.Errorf("reported %v output tokens, billed %d", got, llm.Count(bill[0].Usage.Output))
 			}
 		})
+	}
+}
+
+// parseInputs turns the input of tools that came in pieces into what it says.
+func parseInputs(t *testing.T, blocks []map[string]any) {
+	t.Helper()
+	for _, b := range blocks {
+		text, ok := b["partial_json"].(string)
+		if !ok {
+			continue
+		}
+		var input any
+		if err := json.Unmarshal([]byte(text), &input); err != nil {
+			t.Fatalf("input %q: %v", text, err)
+		}
+		b["input"] = input
+		delete(b, "partial_json")
 	}
 }
 

@@ -10,14 +10,16 @@ import (
 // Meter measures one answer as it streams by. Its Reading may be asked for by
 // another goroutine meanwhile. The zero value is ready to use.
 type Meter struct {
-	generated atomic.Int64
+	generated atomic.Int64 // bytes of content
+	output    atomic.Int64 // tokens as reported, 0 before
 	complete  atomic.Bool
 
 	mu    sync.Mutex // guards usage, which changes a few times in an answer
 	usage llm.Usage
 }
 
-// Tap passes a stream on unchanged and measures it.
+// Tap passes a stream on unchanged and measures it. Without figures of usage an
+// event costs one atomic addition.
 func (m *Meter) Tap(s llm.Stream) llm.Stream {
 	return func(yield func(llm.Event, error) bool) {
 		for ev, err := range s {
@@ -38,6 +40,7 @@ func (m *Meter) see(ev *llm.Event) {
 	if ev.Usage != nil {
 		m.mu.Lock()
 		m.usage.Merge(ev.Usage)
+		m.output.Store(llm.Count(m.usage.Output))
 		m.mu.Unlock()
 	}
 	if ev.Kind == llm.Stop || ev.Kind == llm.Whole {
@@ -55,9 +58,5 @@ func (m *Meter) Reading() llm.Reading {
 }
 
 // Output is the output tokens that the vendor reported so far, and the bytes of
-// content that were seen. It is cheap enough to be asked for at every event.
-func (m *Meter) Output() (tokens, bytes int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return llm.Count(m.usage.Output), m.generated.Load()
-}
+// content that were seen. It takes no lock, and may be asked for at every event.
+func (m *Meter) Output() (tokens, bytes int64) { return m.output.Load(), m.generated.Load() }

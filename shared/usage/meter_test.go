@@ -71,6 +71,45 @@ func TestMeterPassesErrorsAndStops(t *testing.T) {
 	}
 }
 
+// Readings taken while the answer runs never fall behind one another.
+func TestReadingMeanwhile(t *testing.T) {
+	const deltas = 2000
+	var m Meter
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range m.Tap(func(yield func(llm.Event, error) bool) {
+			for i := range int64(deltas) {
+				if !yield(llm.Event{Kind: llm.Delta, Generated: 1}, nil) ||
+					!yield(llm.Event{Kind: llm.Tally, Usage: &llm.Usage{Output: n(i + 1), Units: map[llm.Unit]int64{llm.WebSearches: i + 1}}}, nil) {
+					return
+				}
+			}
+			yield(llm.Event{Kind: llm.Whole}, nil)
+		}) {
+		}
+	}()
+	var last llm.Reading
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		r := m.Reading()
+		if r.Generated < last.Generated || llm.Count(r.Usage.Output) < llm.Count(last.Usage.Output) || last.Complete && !r.Complete {
+			t.Fatalf("%+v after %+v", r, last)
+		}
+		if searches := r.Usage.Units[llm.WebSearches]; searches != llm.Count(r.Usage.Output) {
+			t.Fatalf("half a frame: %d searches, %d tokens", searches, llm.Count(r.Usage.Output))
+		}
+		last = r
+	}
+	if last.Generated != deltas || llm.Count(last.Usage.Output) != deltas || !last.Complete {
+		t.Errorf("at the end %+v", last)
+	}
+}
+
 func TestEstimate(t *testing.T) {
 	for name, c := range map[string]struct {
 		reading   llm.Reading
@@ -105,5 +144,13 @@ func BenchmarkTap(b *testing.B) {
 		if left--; left <= 0 {
 			return
 		}
+	}
+}
+
+func BenchmarkReading(b *testing.B) {
+	m := Meter{usage: llm.Usage{Input: n(10), Output: n(1), CacheRead: n(5)}}
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Reading()
 	}
 }

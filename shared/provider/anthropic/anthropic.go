@@ -21,7 +21,7 @@ const (
 	// DefaultBaseURL is Anthropic's own endpoint.
 	DefaultBaseURL = "https://api.anthropic.com"
 	// defaultVersion is sent for clients that send no version: the API refuses
-	// requests without one. It is the only version there is.
+	// requests without one. It is the one that every model takes.
 	// https://docs.anthropic.com/en/api/versioning
 	defaultVersion = "2023-06-01"
 
@@ -67,6 +67,8 @@ func (p Provider) Request(ctx context.Context, a provider.Account, o provider.Ou
 	if _, sent := req.Header["User-Agent"]; !sent {
 		req.Header["User-Agent"] = nil // the client sent none: neither do we
 	}
+	req.Header.Del("Authorization") // whatever a client sent, only the account's credential leaves
+	req.Header.Del("X-Api-Key")
 	switch a.Auth {
 	case provider.Bearer:
 		req.Header.Set("Authorization", "Bearer "+a.Secret.Reveal())
@@ -84,14 +86,20 @@ func (p Provider) endpoint(a provider.Account, o provider.Outbound) (string, err
 		base = DefaultBaseURL
 	}
 	u, err := url.Parse(base)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
 		return "", fault.At("base_url", "the account's base URL is missing or no http(s) URL (want e.g. https://llm.example.com)")
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return "", fault.At("base_url", "the account's base URL must not have a user, query or fragment (want e.g. https://llm.example.com)")
 	}
-	path := strings.TrimSuffix(strings.TrimSuffix(u.Path, "/"), "/v1") + "/v1/messages"
+	if !strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/v1") {
+		u = u.JoinPath("v1")
+	}
+	u = u.JoinPath("messages")
 	if o.Op == llm.CountTokens {
-		path += "/count_tokens"
+		u = u.JoinPath("count_tokens")
 	}
-	u.Path, u.RawPath, u.RawQuery, u.Fragment = path, "", o.Query, ""
+	u.RawQuery = o.Query
 	return u.String(), nil
 }
 
@@ -100,15 +108,20 @@ func (Provider) Frames(body io.Reader, streamed bool) llm.Frames {
 	if streamed {
 		return sse.Frames(body, maxFrame)
 	}
+	return whole(body, maxWhole)
+}
+
+// whole is an answer in one piece, of at most limit bytes, as one frame.
+func whole(body io.Reader, limit int64) llm.Frames {
 	return func(yield func(llm.Frame, error) bool) {
-		whole, err := io.ReadAll(io.LimitReader(body, maxWhole+1))
-		if err == nil && len(whole) > maxWhole {
-			err = fault.New(fault.UpstreamFailed, "the upstream's answer is larger than %d MB", maxWhole>>20)
+		text, err := io.ReadAll(io.LimitReader(body, limit+1))
+		if err == nil && int64(len(text)) > limit {
+			err = fault.New(fault.UpstreamFailed, "the upstream's answer is larger than %d bytes", limit)
 		}
 		if err != nil {
 			yield(llm.Frame{}, err)
 			return
 		}
-		yield(llm.Frame{Raw: whole, Data: whole}, nil)
+		yield(llm.Frame{Raw: text, Data: text}, nil)
 	}
 }

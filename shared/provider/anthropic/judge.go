@@ -34,22 +34,24 @@ type refusal struct {
 // Judge says what an error answer means. Messages of 400 and 413 go to the client
 // unchanged, because clients act on their words ("prompt is too long: …"); others
 // may name the account and do not.
-func (Provider) Judge(status int, h http.Header, body []byte, now time.Time) provider.Verdict {
+func (p Provider) Judge(status int, h http.Header, body []byte, now time.Time) provider.Verdict {
 	var r refusal
 	if json.Unmarshal(body, &r) != nil {
 		r = refusal{} // a proxy's HTML, or nothing: the status alone counts
 	}
 	switch {
-	case status == http.StatusUnauthorized, status == http.StatusForbidden, unpaid(status, r.Error.Message):
+	case status >= 200 && status < 300:
+		return provider.Verdict{}
+	case status == http.StatusUnauthorized, status == http.StatusForbidden, unusable(status, r.Error.Type, r.Error.Message):
 		return account(now.Add(credentialCool), provider.WholeAccount,
 			fault.New(fault.UpstreamFailed, "the upstream refused the account's credential or its billing (status %d)", status))
 	case status == http.StatusTooManyRequests:
 		return limited(h, now)
-	case status == http.StatusNotFound:
-		return account(now.Add(missingCool), provider.OneFamily, refused(status, r.Error.Type, "the upstream does not have this model or route"))
+	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed, status == http.StatusNotImplemented:
+		return missing(status, r, now)
 	case status == statusOverloaded, status == http.StatusServiceUnavailable:
 		return provider.Verdict{
-			Blame: provider.ByVendor, Scope: provider.VendorFamily, CoolUntil: now.Add(min(after(h, now, overloadCool), overloadCool)),
+			Blame: provider.ByVendor, Scope: p.overloaded(), CoolUntil: now.Add(min(after(h, now, overloadCool), overloadCool)),
 			Err: fault.New(fault.UpstreamBusy, "the upstream is overloaded; try again").After(time.Second),
 		}
 	case status >= 500 || status == http.StatusRequestTimeout || status < 400:
@@ -65,6 +67,30 @@ func account(until time.Time, s provider.Scope, err *fault.Error) provider.Verdi
 	return provider.Verdict{Blame: provider.ByAccount, Scope: s, CoolUntil: until, Err: err}
 }
 
+// overloaded is what an overload says of. Accounts of a variant share no vendor
+// that they could overload together, only a name.
+func (p Provider) overloaded() provider.Scope {
+	if p.Vendor != "" {
+		return provider.OneFamily
+	}
+	return provider.VendorFamily
+}
+
+// missing is something that is not there: a model, which another account may
+// have; a file that the caller names; or the operation itself, when the answer is
+// not in the vendor's envelope. Only the first says anything of the account's
+// health: an endpoint that does not count tokens still generates, and a caller
+// must not be able to cool accounts with names of files.
+func missing(status int, r refusal, now time.Time) provider.Verdict {
+	switch {
+	case status == http.StatusNotFound && strings.HasPrefix(r.Error.Message, "model"):
+		return account(now.Add(missingCool), provider.OneFamily, refused(status, r.Error.Type, "the upstream does not have this model"))
+	case status == http.StatusNotFound && r.Error.Type != "":
+		return provider.Verdict{Blame: provider.ByCaller, Err: refused(status, r.Error.Type, "")}
+	}
+	return account(time.Time{}, provider.WholeAccount, refused(status, r.Error.Type, "the upstream does not have this operation"))
+}
+
 func refused(status int, kind, message string) *fault.Error {
 	if message == "" {
 		message = "the upstream refused the request with status " + strconv.Itoa(status)
@@ -73,15 +99,31 @@ func refused(status int, kind, message string) *fault.Error {
 		message = strings.ToValidUTF8(message[:maxMessage], "")
 	}
 	if kind == "" {
-		kind = "invalid_request_error"
+		kind = kindOf(status)
 	}
 	return &fault.Error{Code: fault.UpstreamRefused, Message: message, Status: status, Kind: kind}
 }
 
-// unpaid says whether a 400 is about the account's money and not the request.
-func unpaid(status int, message string) bool {
+// kindOf is the error type that the vendor has for a status.
+func kindOf(status int) string {
+	switch status {
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		return "not_found_error"
+	case http.StatusRequestEntityTooLarge:
+		return "request_too_large"
+	case http.StatusNotImplemented:
+		return "not_supported"
+	}
+	return "invalid_request_error"
+}
+
+// unusable says whether a refusal is about the account's money or standing and
+// not about the request, though its status says otherwise.
+func unusable(status int, kind, message string) bool {
 	return status == http.StatusPaymentRequired ||
-		status == http.StatusBadRequest && strings.Contains(message, "credit balance is too low")
+		status == http.StatusBadRequest && (kind == "billing_error" ||
+			strings.Contains(message, "credit balance is too low") ||
+			strings.Contains(message, "organization has been disabled"))
 }
 
 // limited is a rate limit: of a model family, unless the vendor says that the

@@ -67,6 +67,15 @@ func (s *Store) Accounts(ctx context.Context) ([]pool.Account, int64, error) {
 	return list, n, err
 }
 
+// Version is the version of the set of accounts; 0 before the first change.
+func (s *Store) Version(ctx context.Context) (int64, error) {
+	n, err := s.client.Redis().Get(ctx, store.AccountsVersion()).Int64()
+	if errors.Is(err, redis.Nil) {
+		return 0, nil
+	}
+	return n, store.Fault(err)
+}
+
 type acquireArgs struct {
 	Call     string       `json:"call"`
 	Attempt  string       `json:"attempt"`
@@ -120,8 +129,6 @@ func (s *Store) Acquire(ctx context.Context, r pool.Request) (pool.Acquired, err
 	return acquired(got, r.Asks)
 }
 
-var outcomes = map[string]pool.Outcome{"leased": pool.Leased, "stale": pool.Stale, "waits": pool.Waits, "none": pool.None}
-
 func acquired(got any, asks []pool.Ask) (pool.Acquired, error) {
 	items, _ := got.([]any)
 	if len(items) < 3 {
@@ -130,7 +137,7 @@ func acquired(got any, asks []pool.Ask) (pool.Acquired, error) {
 	word, _ := items[0].(string)
 	now, _ := items[1].(int64)
 	index, _ := items[2].(int64)
-	outcome, known := outcomes[word]
+	outcome, known := outcome(word)
 	if !known {
 		return pool.Acquired{}, fmt.Errorf("accounts: acquire answered %q", word)
 	}
@@ -146,6 +153,21 @@ func acquired(got any, asks []pool.Ask) (pool.Acquired, error) {
 		a.Passed = append(a.Passed, p)
 	}
 	return a, nil
+}
+
+func outcome(word string) (o pool.Outcome, known bool) {
+	switch word {
+	case "leased":
+		return pool.Leased, true
+	case "stale":
+		return pool.Stale, true
+	case "waits":
+		return pool.Waits, true
+	case "none":
+		return pool.None, true
+	default:
+		return 0, false
+	}
 }
 
 // Release ends the attempt of a lease.

@@ -27,6 +27,17 @@ local function places(i, ask)
   return nil
 end
 
+-- Leases that ended without a release are kept for a day, so that the sweep finds
+-- the marks of their calls; then those marks are of calls that settled otherwise.
+local day = 86400000
+local function tidy(leases, account)
+  for _, call in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', '(' .. ms(now - day), 'LIMIT', 0, 16)) do
+    local of = redis.call('HGET', KEYS[2], call)
+    if of and string.find(of, account .. '|', 1, true) == 1 then redis.call('HDEL', KEYS[2], call) end
+    redis.call('ZREM', leases, call)
+  end
+end
+
 local passed, chosen = {}, nil
 for i, ask in ipairs(r.asks) do
   local why, free = places(i, ask)
@@ -47,8 +58,9 @@ end
 local answer = { chosen and 'leased' or 'none', now, (chosen or 1) - 1 }
 for _, v in ipairs(passed) do answer[#answer + 1] = v end
 if chosen and r.metered then
-  redis.call('ZREMRANGEBYSCORE', KEYS[3 * chosen], '-inf', '(' .. ms(now))
+  local account = r.asks[chosen].account
+  tidy(KEYS[3 * chosen], account)
   redis.call('ZADD', KEYS[3 * chosen], ms(now + r.ttl), r.call)
-  redis.call('HSET', KEYS[2], r.call, r.asks[chosen].account .. '|' .. r.attempt .. '|' .. ms(now))
+  redis.call('HSET', KEYS[2], r.call, account .. '|' .. r.attempt .. '|' .. ms(now))
 end
 return answer
