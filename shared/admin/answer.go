@@ -96,7 +96,11 @@ func (a *api) fail(c *call, err error) {
 		seconds := int64(math.Ceil(f.RetryAfter.Seconds()))
 		c.w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
 	}
-	if err := c.json(code, envelope{problem{f.Code, f.Message, f.Field}}); err != nil {
+	message := f.Message
+	if f.Field != "" {
+		message = f.Field + ": " + message // for whoever shows the message alone
+	}
+	if err := c.json(code, envelope{problem{f.Code, message, f.Field}}); err != nil {
 		a.Logger.DebugContext(c.r.Context(), "admin error was not delivered", "request_id", c.id, "error", err)
 	}
 }

@@ -153,9 +153,10 @@ func (b *bench) id(t testing.TB, path, body string) string {
 func count(n int64) *int64 { return &n }
 
 // settle writes n records of calls as the ledger does, the oldest an hour before
-// start and each twenty minutes after the other.
+// start and each twenty minutes after the other, and sets the clock after them.
 func (b *bench) settle(t testing.TB, n int) {
 	t.Helper()
+	b.clock = start.Add(-time.Hour + time.Duration(n)*20*time.Minute)
 	for i := range n {
 		at := start.Add(-time.Hour + time.Duration(i)*20*time.Minute)
 		team := []string{"team_1", "team_2"}[i%2]

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"slices"
@@ -18,8 +19,12 @@ const (
 	maxDepth = 16      // of arrays and objects in one another
 )
 
-// mergePatch is the media type of RFC 7396; plain JSON is taken for it, too.
-const mergePatch = "application/merge-patch+json"
+// The media types of bodies. A merge patch is RFC 7396; plain JSON is taken for
+// one, too.
+const (
+	plainJSON  = "application/json"
+	mergePatch = "application/merge-patch+json"
+)
 
 // object reads the body, which must be a JSON object in one of the media types.
 // It errs with fault.Unsupported, TooLarge or Invalid.
@@ -51,11 +56,11 @@ func (c *call) nothing() error {
 	if c.r.ContentLength == 0 {
 		return nil
 	}
-	object, err := c.object("application/json")
+	object, err := c.object(plainJSON)
 	if err != nil {
 		return err
 	}
-	for name := range object {
+	for _, name := range slices.Sorted(maps.Keys(object)) {
 		return fault.At(name, "there is no such field: this request takes none")
 	}
 	return nil

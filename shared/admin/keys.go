@@ -131,14 +131,18 @@ func impress(k *admission.Key, s secret.Value) {
 	k.Hint = hint(s)
 }
 
+// hint is the end of a secret, "" of one so short that its end would give it away.
 func hint(s secret.Value) string {
 	text := s.Reveal()
-	return text[max(0, len(text)-hintLength):]
+	if len(text) < 3*hintLength {
+		return ""
+	}
+	return text[len(text)-hintLength:]
 }
 
 func (a *api) applyKey(ctx context.Context, f *keyFields, k *admission.Key) error {
 	err := first(
-		f.ownerFields.apply(&k.Owner),
+		f.applyOwner(&k.Owner),
 		checkPatterns("models.allow", f.Models.Allow),
 		checkPatterns("models.deny", f.Models.Deny),
 		oneOf("hold", f.Hold, admission.HoldNormal, admission.HoldStrict),

@@ -97,9 +97,8 @@ func (a *api) summaries(ctx context.Context) ([]accountSummary, error) {
 }
 
 func (a *api) today(ctx context.Context, zone *time.Location) (today, error) {
-	now := a.Now().In(zone)
-	since := usage.Day.Start(now)
-	rows, err := a.Usage.Sum(ctx, usage.Query{From: since, To: now, Grain: usage.Day, Zone: zone})
+	since := usage.Day.Start(a.Now().In(zone))
+	rows, err := a.Usage.Sum(ctx, usage.Query{From: since, Grain: usage.Day, Zone: zone})
 	if err != nil || len(rows) == 0 {
 		return today{Since: since}, err
 	}

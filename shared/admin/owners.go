@@ -20,7 +20,7 @@ func ownerFieldsOf(o *admission.Owner) ownerFields {
 	return ownerFields{Name: o.Name, Status: cmp.Or(o.Status, admission.Active), TimeZone: o.TimeZone, Limits: o.Limits}
 }
 
-func (f *ownerFields) apply(o *admission.Owner) error {
+func (f *ownerFields) applyOwner(o *admission.Owner) error {
 	err := first(
 		checkName("name", f.Name),
 		oneOf("status", f.Status, admission.Active, admission.Disabled),
@@ -80,7 +80,7 @@ func (a *api) users() *resource[admission.User, userFields, userView] {
 		version: func(u *admission.User) (string, int64) { return u.ID, u.Version },
 		fields:  fields,
 		apply: func(_ context.Context, f *userFields, u *admission.User) error {
-			if err := first(f.ownerFields.apply(&u.Owner), checkEmail("email", f.Email)); err != nil {
+			if err := first(f.applyOwner(&u.Owner), checkEmail("email", f.Email)); err != nil {
 				return err
 			}
 			u.Email, u.Team = f.Email, f.Team
@@ -106,7 +106,7 @@ func (a *api) teams() *resource[admission.Team, ownerFields, teamView] {
 		version: func(m *admission.Team) (string, int64) { return m.ID, m.Version },
 		fields:  func(m *admission.Team) ownerFields { return ownerFieldsOf(&m.Owner) },
 		apply: func(_ context.Context, f *ownerFields, m *admission.Team) error {
-			return f.apply(&m.Owner)
+			return f.applyOwner(&m.Owner)
 		},
 		view: func(m *admission.Team) teamView {
 			return teamView{m.ID, ownerFieldsOf(&m.Owner), ownerViewOf(&m.Owner)}

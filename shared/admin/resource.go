@@ -16,8 +16,6 @@ const (
 	maxFilterReads = 10
 )
 
-const plainJSON = "application/json"
-
 // resource is the handling of one kind of record: R is the record, F its fields
 // that a client writes, V what a client sees.
 type resource[R, F, V any] struct {

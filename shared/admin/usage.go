@@ -28,15 +28,18 @@ func (a *api) selection(q url.Values, since func(to time.Time) time.Time) (usage
 	if u.Zone, err = location(q); err != nil {
 		return u, err
 	}
-	now := a.Now().In(u.Zone)
-	if u.To, err = moment(q, "to", u.Zone, now); err != nil {
+	if u.To, err = moment(q, "to", u.Zone, time.Time{}); err != nil {
 		return u, err
 	}
-	if u.From, err = moment(q, "from", u.Zone, since(u.To)); err != nil {
+	to := u.To
+	if to.IsZero() { // left open, as the clock of the store may be ahead
+		to = a.Now().In(u.Zone)
+	}
+	if u.From, err = moment(q, "from", u.Zone, since(to)); err != nil {
 		return u, err
 	}
-	if !u.From.Before(u.To) {
-		return u, fault.At("from", "must be before to (%s)", u.To.Format(time.RFC3339))
+	if !u.From.Before(to) {
+		return u, fault.At("from", "must be before to (%s)", to.Format(time.RFC3339))
 	}
 	return u, nil
 }

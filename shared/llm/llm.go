@@ -34,6 +34,7 @@ type Call struct {
 	Stream    bool
 	MaxOutput int64  // tokens; 0 when the client set none
 	Speed     string // asked for beyond the usual, such as "fast"; "" = the usual
+	Fallbacks bool   // the body names further models that the vendor may use instead
 	Region    string // where it asks to be processed; "" = any
 	Session   string // what keeps to one account for the vendor's prompt cache; unscoped
 	Input     Bound

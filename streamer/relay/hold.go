@@ -78,6 +78,9 @@ func (rl *Relay) verified(x *exchange, err error) error {
 
 // appraise finds the prices of the call at every account that may serve it.
 func (rl *Relay) appraise(x *exchange) error {
+	if m := x.key.Key.Models; x.call.Fallbacks && (x.key.Budgeted() || len(m.Allow)+len(m.Deny) > 0) {
+		return fault.At("fallbacks", "the key has a budget or a list of models, which fallbacks would evade; leave them out")
+	}
 	candidates, err := rl.Router.Candidates(x.ctx, x.want)
 	if err != nil {
 		return err

@@ -115,6 +115,10 @@ func (e *envelope) member(name jsonscan.Span) error {
 		return e.readText(&e.call.Speed)
 	case "inference_geo":
 		return e.readText(&e.call.Region)
+	case "fallbacks":
+		at, err := e.scan.Value()
+		e.call.Fallbacks = err == nil && string(at.Of(e.body)) != "null"
+		return err
 	case "stream":
 		return e.readStream()
 	case "max_tokens":

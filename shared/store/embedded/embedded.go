@@ -6,6 +6,8 @@
 // A hook notes the keys of every command. Twice a second the noted keys are
 // copied while no command runs, which makes the copy a consistent cut, and go
 // into one fsynced transaction of a bbolt file.
+//
+// Keys that expire are not supported; the ledger has none.
 package embedded
 
 import (
@@ -14,14 +16,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	"github.com/redis/go-redis/v9"
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
@@ -33,8 +33,8 @@ import (
 const (
 	// flushEvery is how often what changed is written to the file.
 	flushEvery = 500 * time.Millisecond
-	// file is the name of the database within the data directory.
-	file = "store.db"
+	// fileName is the name of the database within the data directory.
+	fileName = "store.db"
 	// lockPatience is how long to wait for another process to let go of the file.
 	lockPatience = time.Second
 )
@@ -47,65 +47,99 @@ type Store struct {
 	password secret.Value
 
 	commands sync.RWMutex // held shared by each command, whole while keys are copied
+	closed   bool         // guarded by commands
 
 	mu    sync.Mutex
-	dirty map[string]bool
+	dirty map[string]struct{} // keys that may differ from the file
+	err   error               // of the last flush
 
-	saved   map[string]image // what the file holds, to skip what did not change
-	stop    chan struct{}
-	stopped chan struct{}
+	streams map[string]span // what the file holds of each stream; of the flush alone
+
+	closing  sync.Once
+	closeErr error
+	stop     chan struct{}
+	stopped  chan struct{}
 }
 
 // Open starts the store with what the data directory holds; the directory is
 // created if need be. It errs with fault.Conflict when another process uses it.
+// A nil logger discards.
 func Open(ctx context.Context, dir string, log *slog.Logger) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
 	}
-	db, err := bolt.Open(filepath.Join(dir, file), 0o600, &bolt.Options{Timeout: lockPatience})
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fault.Wrap(fault.Conflict, err, "the data directory %s is in use by another sluice; stop it, or set SLUICE_DATA_DIR", dir)
-	}
+	db, err := openFile(dir)
 	if err != nil {
-		return nil, fmt.Errorf("embedded: open %s: %w", filepath.Join(dir, file), err)
+		return nil, err
 	}
 	s := &Store{
 		redis: miniredis.NewMiniRedis(), db: db, log: log, password: secret.New(rand.Text()),
-		dirty: make(map[string]bool), saved: make(map[string]image),
+		dirty: make(map[string]struct{}), streams: make(map[string]span),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
 	s.redis.RequireAuth(s.password.Reveal())
-	if err := s.load(); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
 	if err := s.redis.StartAddr("127.0.0.1:0"); err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(fmt.Errorf("embedded: %w", err), db.Close())
 	}
-	s.log.InfoContext(ctx, "embedded store opened", "file", filepath.Join(dir, file), "keys", len(s.saved))
+	keys, err := s.load()
+	if err != nil {
+		s.redis.Close()
+		return nil, errors.Join(fmt.Errorf("embedded: read %s: %w", db.Path(), err), db.Close())
+	}
+	s.log.InfoContext(ctx, "embedded store opened", "file", db.Path(), "keys", keys)
 	go s.run()
 	return s, nil
 }
 
-// Options are how to connect to the store.
+func openFile(dir string) (*bolt.DB, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("embedded: %w", err)
+	}
+	path := filepath.Join(dir, fileName)
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockPatience})
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, fault.Wrap(fault.Conflict, err, "data directory %s is in use by another sluice; stop it, or set SLUICE_DATA_DIR", dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("embedded: open %s: %w", path, err)
+	}
+	return db, nil
+}
+
+// Options are how to connect to the store. A client without their hook would
+// change keys that are never written.
 func (s *Store) Options() store.Options {
 	return store.Options{
 		URL:  secret.New("redis://:" + s.password.Reveal() + "@" + s.redis.Addr()),
 		Hook: hook{s},
-		// Everything is in this process: an answer that takes long is still coming.
-		ReadTimeout: 30 * time.Second,
+		// The server is in this process, so that an answer always comes; and a
+		// command that is not waited for could run while keys are copied.
+		ReadTimeout: -1,
 	}
 }
 
-// Close writes what is left and stops the store. No command may run any more.
+// Err is why the last flush failed; nil when what changed is in the file. A
+// failed flush is tried again with the next.
+func (s *Store) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Close writes what is left and stops the store; commands that come later fail.
+// It returns the error of that last write. Closing again returns the same.
 func (s *Store) Close() error {
-	close(s.stop)
-	<-s.stopped
-	err := s.flush()
-	s.redis.Close()
-	return errors.Join(err, s.db.Close())
+	s.closing.Do(func() {
+		close(s.stop)
+		<-s.stopped
+		s.commands.Lock()
+		s.closed = true
+		s.commands.Unlock()
+		err := s.flush()
+		s.redis.Close()
+		s.closeErr = errors.Join(err, s.db.Close())
+	})
+	return s.closeErr
 }
 
 func (s *Store) run() {
@@ -126,95 +160,50 @@ func (s *Store) run() {
 
 // flush writes the noted keys in one transaction. They stay noted when it fails.
 func (s *Store) flush() error {
-	s.commands.Lock()
-	s.mu.Lock()
-	keys := s.dirty
-	s.dirty = make(map[string]bool)
-	s.mu.Unlock()
-	images := make(map[string]image, len(keys))
-	var err error
-	for key := range keys {
-		var copied image
-		if copied, err = s.copy(key); err != nil {
-			break
-		}
-		if !copied.same(s.saved[key]) {
-			images[key] = copied
-		}
+	err := s.writeDirty()
+	if errors.Is(err, errThinned) {
+		// The save forgot what the file holds of that stream: now all of it is copied.
+		err = s.writeDirty()
 	}
-	s.commands.Unlock()
-	if err == nil && len(images) > 0 {
-		err = s.save(images)
+	s.mu.Lock()
+	s.err = err
+	s.mu.Unlock()
+	return err
+}
+
+func (s *Store) writeDirty() error {
+	keys, copies, err := s.cut()
+	if err == nil && len(copies) > 0 {
+		err = s.save(copies)
 	}
 	if err != nil {
-		s.note(keys)
+		s.mu.Lock()
+		for key := range keys {
+			s.dirty[key] = struct{}{}
+		}
+		s.mu.Unlock()
 	}
 	return err
 }
 
-func (s *Store) note(keys map[string]bool) {
+// cut takes the noted keys and copies their values while no command runs.
+func (s *Store) cut() (keys map[string]struct{}, copies map[string]*image, err error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	idle := len(s.dirty) == 0
+	s.mu.Unlock()
+	if idle {
+		return nil, nil, nil
+	}
+	s.commands.Lock()
+	defer s.commands.Unlock()
+	s.mu.Lock()
+	keys, s.dirty = s.dirty, make(map[string]struct{}, len(s.dirty))
+	s.mu.Unlock()
+	copies = make(map[string]*image, len(keys))
 	for key := range keys {
-		s.dirty[key] = true
-	}
-}
-
-// hook notes the keys of commands before they run.
-type hook struct{ store *Store }
-
-func (h hook) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
-}
-
-func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		h.store.commands.RLock()
-		defer h.store.commands.RUnlock()
-		h.store.note(changed(cmd))
-		return next(ctx, cmd)
-	}
-}
-
-func (h hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		h.store.commands.RLock()
-		defer h.store.commands.RUnlock()
-		h.store.note(changed(cmds...))
-		return next(ctx, cmds)
-	}
-}
-
-// reads are commands that change nothing.
-var reads = map[string]bool{
-	"auth": true, "client": true, "cluster": true, "dbsize": true, "echo": true, "exists": true, "get": true, "hello": true,
-	"hexists": true, "hget": true, "hgetall": true, "hkeys": true, "hlen": true, "hmget": true, "info": true, "mget": true,
-	"ping": true, "scard": true, "script": true, "select": true, "sismember": true, "smembers": true, "time": true,
-	"type": true, "xlen": true, "xrange": true, "xrevrange": true, "zcard": true, "zcount": true, "zrange": true,
-	"zrangebyscore": true, "zrevrange": true, "zscore": true,
-}
-
-// changed are the keys that commands may change: those of a script, all of a
-// deletion, else the first argument.
-func changed(cmds ...redis.Cmder) map[string]bool {
-	keys := make(map[string]bool)
-	for _, cmd := range cmds {
-		args := cmd.Args()
-		name := cmd.Name()
-		switch {
-		case reads[name] || len(args) < 2:
-			continue
-		case name == "eval" || name == "evalsha":
-			n, _ := args[2].(int)
-			args = args[3:min(3+n, len(args))]
-		case name == "del" || name == "unlink":
-			args = args[1:]
-		default:
-			args = args[1:2]
-		}
-		for _, a := range args {
-			keys[fmt.Sprint(a)] = true
+		if copies[key], err = s.copyKey(key); err != nil {
+			return keys, nil, err
 		}
 	}
-	return keys
+	return keys, copies, nil
 }

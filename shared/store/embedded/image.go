@@ -1,251 +1,210 @@
 package embedded
 
 import (
-	"bytes"
-	"encoding/json"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
-	"strconv"
 	"strings"
 
-	bolt "go.etcd.io/bbolt"
+	"github.com/alicebob/miniredis/v2"
 )
 
-// The file has a bucket of whole values, and one bucket within streams for each
-// stream: streams grow for ever, so that only their new entries are written.
-var (
-	valuesBucket  = []byte("values")
-	streamsBucket = []byte("streams")
+// kind is the type of a value, and the first byte of its form in the file.
+type kind byte
+
+const (
+	absent    kind = 0
+	str       kind = 's'
+	hash      kind = 'h'
+	set       kind = 'e'
+	list      kind = 'l'
+	sortedSet kind = 'z'
+	stream    kind = 'x'
 )
 
-// image is a copy of a key's value. The zero image is a key that is not there.
+// image is a copy of a key's value. Strings are shared with the server, which
+// never changes them.
 type image struct {
-	kind    string // as TYPE names it; "" = absent
-	value   []byte // JSON; of a stream the last id
-	entries []entry
-	first   string // id of a stream's first entry; what is older was trimmed
+	kind   kind
+	texts  []string  // the string; fields and values; members; of a stream its last id
+	scores []float64 // of the members
+	stream tail
 }
 
-// entry is one entry of a stream.
-type entry struct {
-	ID     string
-	Values []string
+// tail is what a stream has that the file lacks.
+type tail struct {
+	fresh []miniredis.StreamEntry // younger than the youngest in the file
+	first string                  // id of the oldest entry; older ones were trimmed
+	kept  int                     // how many entries are not fresh
+	whole bool                    // fresh are all entries: replace what the file holds
 }
 
-func (i image) same(saved image) bool {
-	return i.kind == saved.kind && i.first == saved.first && bytes.Equal(i.value, saved.value)
+// span is what the file holds of a stream.
+type span struct {
+	last     string // id of the youngest entry that was ever there
+	youngest string // id of the youngest entry, "" for none
+	count    int    // entries, or unsure
 }
 
-// copy reads a key. Of a stream only the entries that the file lacks are copied.
-func (s *Store) copy(key string) (image, error) {
-	if !s.redis.Exists(key) {
-		return image{}, nil
-	}
-	i := image{kind: s.redis.Type(key)}
-	var v any
+// unsure is the count of a stream that must be written whole.
+const unsure = -1
+
+// copyKey copies a key; of a stream only the entries that the file lacks.
+func (s *Store) copyKey(key string) (*image, error) {
+	var i image
 	var err error
-	switch i.kind {
+	switch t := s.redis.Type(key); t {
+	case "", "none":
+		return &i, nil
 	case "string":
-		v, err = s.redis.Get(key)
+		i.kind = str
+		var value string
+		value, err = s.redis.Get(key)
+		i.texts = []string{value}
 	case "hash":
-		var fields []string
-		fields, err = s.redis.HKeys(key)
-		flat := make([]string, 0, 2*len(fields))
-		for _, f := range fields {
-			flat = append(flat, f, s.redis.HGet(key, f))
-		}
-		v = flat
+		i.kind = hash
+		i.texts, err = s.copyHash(key)
 	case "set":
-		var members []string
-		members, err = s.redis.Members(key)
-		slices.Sort(members)
-		v = members
-	case "zset":
-		v, err = s.redis.SortedSet(key)
+		i.kind = set
+		i.texts, err = s.redis.Members(key)
 	case "list":
-		v, err = s.redis.List(key)
+		i.kind = list
+		i.texts, err = s.redis.List(key)
+		i.texts = slices.Clone(i.texts)
+	case "zset":
+		i.kind = sortedSet
+		var scores map[string]float64
+		scores, err = s.redis.SortedSet(key)
+		i.texts = slices.Collect(maps.Keys(scores))
+		i.scores = make([]float64, len(i.texts))
+		for n, member := range i.texts {
+			i.scores[n] = scores[member]
+		}
 	case "stream":
-		return s.copyStream(key, i)
+		i.kind = stream
+		err = s.copyStream(key, &i)
 	default:
-		return image{}, fmt.Errorf("embedded: %s is a %s, which is not kept", key, i.kind)
+		err = fmt.Errorf("a %s is not supported", t)
 	}
 	if err != nil {
-		return image{}, err
+		return nil, fmt.Errorf("embedded: copy %s: %w", key, err)
 	}
-	i.value, err = json.Marshal(v)
-	return i, err
+	return &i, nil
 }
 
-func (s *Store) copyStream(key string, i image) (image, error) {
+func (s *Store) copyHash(key string) ([]string, error) {
+	fields, err := s.redis.HKeys(key)
+	flat := make([]string, 0, 2*len(fields))
+	for _, f := range fields {
+		flat = append(flat, f, s.redis.HGet(key, f))
+	}
+	return flat, err
+}
+
+func (s *Store) copyStream(key string, i *image) error {
 	entries, err := s.redis.Stream(key)
-	if err != nil || len(entries) == 0 {
-		return image{}, err
+	if err != nil {
+		return err
 	}
-	last := string(s.saved[key].value)
-	for _, e := range slices.Backward(entries) {
-		if e.ID == last {
-			break
+	have, known := s.streams[key]
+	i.stream.whole = !known || have.count == unsure
+	i.stream.kept, _ = slices.BinarySearchFunc(entries, have.youngest, func(e miniredis.StreamEntry, id string) int {
+		if compareIDs(e.ID, id) <= 0 {
+			return -1
 		}
-		i.entries = append(i.entries, entry{e.ID, slices.Clone(e.Values)})
+		return 1
+	})
+	i.stream.fresh = slices.Clone(entries[i.stream.kept:])
+	last := have.last
+	if n := len(entries); n > 0 {
+		i.stream.first = entries[0].ID
+		if compareIDs(entries[n-1].ID, last) > 0 {
+			last = entries[n-1].ID
+		}
 	}
-	i.first, i.value = entries[0].ID, []byte(entries[len(entries)-1].ID)
+	i.texts = []string{last}
+	return nil
+}
+
+// encode is the value as the file holds it; equal values have the same form.
+func (i *image) encode() []byte {
+	if i.kind == sortedSet {
+		i.sortMembers()
+	}
+	size := 1
+	for _, t := range i.texts {
+		size += binary.MaxVarintLen32 + len(t)
+	}
+	b := append(make([]byte, 0, size+8*len(i.scores)), byte(i.kind))
+	for n, t := range i.texts {
+		b = binary.AppendUvarint(b, uint64(len(t)))
+		b = append(b, t...)
+		if i.kind == sortedSet {
+			b = binary.BigEndian.AppendUint64(b, math.Float64bits(i.scores[n]))
+		}
+	}
+	return b
+}
+
+func (i *image) sortMembers() {
+	scores := make(map[string]float64, len(i.texts))
+	for n, member := range i.texts {
+		scores[member] = i.scores[n]
+	}
+	slices.Sort(i.texts)
+	for n, member := range i.texts {
+		i.scores[n] = scores[member]
+	}
+}
+
+var errForm = errors.New("a value is stored in an unknown form")
+
+// decode reads what encode wrote.
+func decode(b []byte) (*image, error) {
+	if len(b) == 0 || !strings.ContainsRune("shelzx", rune(b[0])) {
+		return nil, errForm
+	}
+	i := &image{kind: kind(b[0])}
+	for b = b[1:]; len(b) > 0; {
+		size, n := binary.Uvarint(b)
+		if n <= 0 || size > uint64(len(b)-n) {
+			return nil, errForm
+		}
+		i.texts = append(i.texts, string(b[n:n+int(size)]))
+		b = b[n+int(size):]
+		if i.kind == sortedSet {
+			if len(b) < 8 {
+				return nil, errForm
+			}
+			i.scores = append(i.scores, math.Float64frombits(binary.BigEndian.Uint64(b)))
+			b = b[8:]
+		}
+	}
+	single := i.kind == str || i.kind == stream
+	if single && len(i.texts) != 1 || i.kind == hash && len(i.texts)%2 != 0 {
+		return nil, errForm
+	}
 	return i, nil
 }
 
-// save writes images in one fsynced transaction.
-func (s *Store) save(images map[string]image) error {
-	err := s.db.Update(func(tx *bolt.Tx) error {
-		values, err := tx.CreateBucketIfNotExists(valuesBucket)
-		if err != nil {
-			return err
-		}
-		streams, err := tx.CreateBucketIfNotExists(streamsBucket)
-		if err != nil {
-			return err
-		}
-		for key, i := range images {
-			if err := i.write(values, streams, []byte(key)); err != nil {
-				return fmt.Errorf("embedded: write %s: %w", key, err)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
+// compareIDs orders the ids of stream entries ("milliseconds-sequence"); "" is
+// the lowest.
+func compareIDs(a, b string) int {
+	aMS, aSeq, _ := strings.Cut(a, "-")
+	bMS, bSeq, _ := strings.Cut(b, "-")
+	if c := compareNumbers(aMS, bMS); c != 0 {
+		return c
 	}
-	for key, i := range images {
-		i.entries = nil
-		s.saved[key] = i
-		if i.kind == "" {
-			delete(s.saved, key)
-		}
-	}
-	return nil
+	return compareNumbers(aSeq, bSeq)
 }
 
-func (i image) write(values, streams *bolt.Bucket, key []byte) error {
-	if i.kind != "stream" {
-		if err := streams.DeleteBucket(key); err != nil && streams.Bucket(key) != nil {
-			return err
-		}
-		if i.kind == "" {
-			return values.Delete(key)
-		}
-		return values.Put(key, append([]byte(i.kind+" "), i.value...))
+// compareNumbers orders decimal numbers without leading zeros.
+func compareNumbers(a, b string) int {
+	if len(a) != len(b) {
+		return len(a) - len(b)
 	}
-	b, err := streams.CreateBucketIfNotExists(key)
-	if err != nil {
-		return err
-	}
-	for _, e := range i.entries {
-		raw, err := json.Marshal(e.Values)
-		if err != nil {
-			return err
-		}
-		if err := b.Put([]byte(sortable(e.ID)), raw); err != nil {
-			return err
-		}
-	}
-	c := b.Cursor()
-	for k, _ := c.First(); k != nil && string(k) < sortable(i.first); k, _ = c.First() {
-		if err := c.Delete(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sortable is a stream id ("ms-seq") with both parts padded, which sorts as text.
-func sortable(id string) string {
-	ms, seq, _ := strings.Cut(id, "-")
-	return fmt.Sprintf("%020s-%020s", ms, seq)
-}
-
-func unsortable(key string) string {
-	ms, seq, _ := strings.Cut(key, "-")
-	trim := func(s string) string {
-		n, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			return "0"
-		}
-		return strconv.FormatUint(n, 10)
-	}
-	return trim(ms) + "-" + trim(seq)
-}
-
-// load fills Redis from the file.
-func (s *Store) load() error {
-	return s.db.View(func(tx *bolt.Tx) error {
-		if values := tx.Bucket(valuesBucket); values != nil {
-			if err := values.ForEach(func(k, v []byte) error { return s.restore(string(k), v) }); err != nil {
-				return err
-			}
-		}
-		streams := tx.Bucket(streamsBucket)
-		if streams == nil {
-			return nil
-		}
-		return streams.ForEachBucket(func(k []byte) error { return s.restoreStream(string(k), streams.Bucket(k)) })
-	})
-}
-
-func (s *Store) restore(key string, stored []byte) error {
-	kind, value, ok := strings.Cut(string(stored), " ")
-	if !ok {
-		return fmt.Errorf("embedded: %s is stored in an unknown form", key)
-	}
-	s.saved[key] = image{kind: kind, value: []byte(value)}
-	var text string
-	var flat []string
-	scores := map[string]float64{}
-	into := map[string]any{"string": &text, "hash": &flat, "set": &flat, "list": &flat, "zset": &scores}[kind]
-	if into == nil {
-		return fmt.Errorf("embedded: %s is stored as an unknown %s", key, kind)
-	}
-	if err := json.Unmarshal([]byte(value), into); err != nil {
-		return fmt.Errorf("embedded: %s: %w", key, err)
-	}
-	switch kind {
-	case "string":
-		return s.redis.Set(key, text)
-	case "hash":
-		s.redis.HSet(key, flat...)
-	case "set":
-		_, err := s.redis.SAdd(key, flat...)
-		return err
-	case "list":
-		_, err := s.redis.Push(key, flat...)
-		return err
-	case "zset":
-		var errs error
-		for _, member := range slices.Sorted(maps.Keys(scores)) {
-			_, err := s.redis.ZAdd(key, scores[member], member)
-			errs = errors.Join(errs, err)
-		}
-		return errs
-	}
-	return nil
-}
-
-func (s *Store) restoreStream(key string, b *bolt.Bucket) error {
-	saved := image{kind: "stream"}
-	err := b.ForEach(func(k, v []byte) error {
-		var values []string
-		if err := json.Unmarshal(v, &values); err != nil {
-			return fmt.Errorf("embedded: entry %s of %s: %w", k, key, err)
-		}
-		id := unsortable(string(k))
-		if saved.first == "" {
-			saved.first = id
-		}
-		saved.value = []byte(id)
-		_, err := s.redis.XAdd(key, id, values)
-		return err
-	})
-	if saved.first != "" {
-		s.saved[key] = saved
-	}
-	return err
+	return strings.Compare(a, b)
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"sluice/shared/secret"
 	"sluice/shared/store"
@@ -26,8 +27,11 @@ type Proxy struct {
 	waits    int
 	dropped  int
 	drop     func(cmd []string) bool
+	delay    time.Duration
 	down     bool
 	conns    map[net.Conn]bool
+
+	done chan struct{} // closed when the test ends
 }
 
 // NewProxy is a proxy before the server at target, closed when the test ends.
@@ -37,7 +41,7 @@ func NewProxy(t testing.TB, target string) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{Addr: l.Addr().String(), target: target, conns: make(map[net.Conn]bool)}
+	p := &Proxy{Addr: l.Addr().String(), target: target, conns: make(map[net.Conn]bool), done: make(chan struct{})}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -49,6 +53,7 @@ func NewProxy(t testing.TB, target string) *Proxy {
 		}
 	})
 	t.Cleanup(func() {
+		close(p.done)
 		_ = l.Close() // ends Accept, which says so
 		p.Down(true)
 		wg.Wait()
@@ -71,6 +76,13 @@ func (p *Proxy) DropReply(f func(cmd []string) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.drop = f
+}
+
+// Delay holds back every burst of commands for so long before it is delivered.
+func (p *Proxy) Delay(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
 }
 
 // Down cuts every connection and refuses new ones, until it is called with false.
@@ -99,7 +111,8 @@ func (p *Proxy) Commands() [][]string {
 	return append([][]string(nil), p.commands...)
 }
 
-// Waits is how often a client waited: bursts of commands sent together count once.
+// Waits is how often a client waited: commands sent together, of up to 64 KB, count
+// once.
 func (p *Proxy) Waits() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -120,10 +133,14 @@ func (p *Proxy) serve(client net.Conn) {
 		return
 	}
 	defer p.track(server)()
-	from, to := bufio.NewReader(client), bufio.NewReader(server)
+	const longestBurst = 64 << 10
+	from, to := bufio.NewReaderSize(client, longestBurst), bufio.NewReader(server)
 	for {
 		burst, lose, err := p.burst(from)
 		if err != nil {
+			return
+		}
+		if !p.hold() {
 			return
 		}
 		if _, err := server.Write(burst.raw); err != nil {
@@ -138,6 +155,24 @@ func (p *Proxy) serve(client net.Conn) {
 				return
 			}
 		}
+	}
+}
+
+// hold waits for the delay; false when the test ended meanwhile.
+func (p *Proxy) hold() bool {
+	p.mu.Lock()
+	delay := p.delay
+	p.mu.Unlock()
+	if delay == 0 {
+		return true
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-p.done:
+		return false
 	}
 }
 
@@ -157,6 +192,7 @@ func (p *Proxy) track(c net.Conn) func() {
 	}
 }
 
+// burst is what a client sent before it waited for replies.
 type burst struct {
 	raw   []byte
 	count int
@@ -171,13 +207,9 @@ func (p *Proxy) burst(from *bufio.Reader) (b burst, lose int, err error) {
 		if err != nil {
 			return b, lose, err
 		}
-		p.mu.Lock()
-		p.commands = append(p.commands, cmd)
-		if lose < 0 && p.drop != nil && p.drop(cmd) {
+		if p.loses(cmd) && lose < 0 {
 			lose = b.count
-			p.dropped++
 		}
-		p.mu.Unlock()
 		b.raw = append(b.raw, raw...)
 		b.count++
 	}
@@ -185,6 +217,21 @@ func (p *Proxy) burst(from *bufio.Reader) (b burst, lose int, err error) {
 	p.waits++
 	p.mu.Unlock()
 	return b, lose, nil
+}
+
+// loses notes a command and says whether its reply is to be lost.
+func (p *Proxy) loses(cmd []string) bool {
+	p.mu.Lock()
+	p.commands = append(p.commands, cmd)
+	drop := p.drop
+	p.mu.Unlock()
+	if drop == nil || !drop(cmd) {
+		return false
+	}
+	p.mu.Lock()
+	p.dropped++
+	p.mu.Unlock()
+	return true
 }
 
 func readCommand(r *bufio.Reader) (cmd []string, raw []byte, err error) {
@@ -260,4 +307,3 @@ func count(line string, kind byte) (int, error) {
 	}
 	return n, nil
 }
-

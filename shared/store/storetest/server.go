@@ -44,6 +44,8 @@ type node struct {
 	cmd  *exec.Cmd
 }
 
+// shared are the servers of this test binary: starting one takes from 100 ms to
+// seconds, so that tests share them, and Main has to find them.
 var shared struct {
 	mu      sync.Mutex
 	servers map[string]*Server
@@ -79,10 +81,11 @@ func SingleShard(t testing.TB) *Server { return emptied(t, "shard", startShard) 
 // Cluster is a cluster of three masters.
 func Cluster(t testing.TB) *Server { return emptied(t, "cluster", startCluster) }
 
-// Own is a single node of this test's own, which it may kill.
-func Own(t testing.TB) *Server {
+// Own is a single node of this test's own, which it may kill, with further
+// arguments of redis-server.
+func Own(t testing.TB, args ...string) *Server {
 	t.Helper()
-	s, err := startSingle(t.TempDir())
+	s, err := startNodes(t.TempDir(), 1, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,6 +155,7 @@ func Open(t testing.TB, o store.Options) *store.Client {
 }
 
 // Kill ends the server as kill -9 does.
+// A killed server may be started again with Restart.
 func (s *Server) Kill() {
 	for _, n := range s.nodes {
 		n.stop()
@@ -185,31 +189,32 @@ func (s *Server) signal(t testing.TB, sig syscall.Signal) {
 
 func startSingle(dir string) (*Server, error) { return startNodes(dir, 1) }
 
-func startShard(dir string) (*Server, error) {
-	s, err := startNodes(dir, 1, "--cluster-enabled", "yes")
-	if err != nil {
-		return nil, err
-	}
-	return s, s.assignSlots()
-}
+func startShard(dir string) (*Server, error) { return startMasters(dir, 1) }
 
-func startCluster(dir string) (*Server, error) {
-	const masters = 3
-	s, err := startNodes(dir, masters, "--cluster-enabled", "yes")
+func startCluster(dir string) (*Server, error) { return startMasters(dir, 3) }
+
+func startMasters(dir string, count int) (*Server, error) {
+	s, err := startNodes(dir, count, "--cluster-enabled", "yes")
 	if err != nil {
 		return nil, err
 	}
-	return s, s.assignSlots()
+	if err := s.assignSlots(); err != nil {
+		s.Kill()
+		return nil, err
+	}
+	return s, nil
 }
 
 func startNodes(dir string, count int, args ...string) (*Server, error) {
 	s := &Server{}
 	for i := range count {
 		n := &node{dir: filepath.Join(dir, strconv.Itoa(i)), args: args}
-		if err := os.MkdirAll(n.dir, 0o700); err != nil {
-			return nil, err
+		err := os.MkdirAll(n.dir, 0o700)
+		if err == nil {
+			err = n.start()
 		}
-		if err := n.start(); err != nil {
+		if err != nil {
+			s.Kill()
 			return nil, err
 		}
 		s.nodes = append(s.nodes, n)
@@ -279,11 +284,17 @@ func freeAddr() (string, error) {
 	}
 }
 
-// answers waits until a server answers at addr.
+// answers waits until a server answers at addr, if only that it wants a password.
 func answers(addr string) error {
 	c := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1})
 	defer func() { _ = c.Close() }() // nothing was written through it
-	return eventually(func() error { return c.Ping(context.Background()).Err() })
+	return eventually(func() error {
+		err := c.Ping(context.Background()).Err()
+		if redis.HasErrorPrefix(err, "NOAUTH") {
+			return nil
+		}
+		return err
+	})
 }
 
 // assignSlots makes a cluster of the nodes and waits until all of them say so.
