@@ -3,6 +3,7 @@ package host
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -192,7 +193,7 @@ func TestContain(t *testing.T) {
 		panic("boom")
 	}), slog.New(slog.NewTextHandler(&log, nil)))
 	rec := httptest.NewRecorder()
-	h.ServeHTTP(&hinted{ResponseRecorder: rec}, httptest.NewRequest("GET", "/x?key=test-key", nil))
+	h.ServeHTTP(&hinted{ResponseRecorder: rec}, httptest.NewRequest(http.MethodGet, "/x?key=test-key", nil))
 	if rec.Code != 500 || rec.Header().Get("Content-Length") != "" {
 		t.Errorf("%d %v", rec.Code, rec.Header())
 	}
@@ -227,14 +228,14 @@ func TestContainAbortsWhatHasBegun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
 			defer func() {
-				if v := recover(); v != http.ErrAbortHandler {
+				if v, ok := recover().(error); !ok || !errors.Is(v, http.ErrAbortHandler) {
 					t.Errorf("panicked with %v", v)
 				}
 				if logged := log.Len() > 0; logged != c.logged {
 					t.Errorf("logged %q", &log)
 				}
 			}()
-			Contain(c.h, slog.New(slog.NewTextHandler(&log, nil))).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+			Contain(c.h, slog.New(slog.NewTextHandler(&log, nil))).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 		})
 	}
 }
@@ -243,7 +244,7 @@ func TestContainAbortsWhatHasBegun(t *testing.T) {
 func TestContainFlushesWithoutAllocating(t *testing.T) {
 	var flusher http.ResponseWriter
 	Contain(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { flusher = w }), discard()).
-		ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+		ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 	ctl := http.NewResponseController(flusher)
 	if n := testing.AllocsPerRun(100, func() { _ = ctl.Flush() }); n != 0 {
 		t.Errorf("%v allocations for a flush", n)

@@ -153,8 +153,14 @@ func TestInvocationsThatEndEarly(t *testing.T) {
 	}{
 		"aborts before it begins": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 502, true},
 		"panics":                  {func(http.ResponseWriter, *http.Request) { panic(7) }, 502, true},
-		"has no body":             {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204); _, _ = w.Write([]byte("x")) }, 204, false},
-		"hints first":             {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); w.WriteHeader(202) }, 202, false},
+		"has no body": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusNoContent)
+			_, _ = w.Write([]byte("x"))
+		}, 204, false},
+		"hints first": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusEarlyHints)
+			w.WriteHeader(http.StatusAccepted)
+		}, 202, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			res, err := invoker(c.h, discard())(context.Background(), invocation("GET", "/"))

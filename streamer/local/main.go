@@ -52,8 +52,8 @@ func run(ctx context.Context, args, environ []string, out, logs io.Writer) (err 
 func help(args []string, out io.Writer) error {
 	switch args[0] {
 	case "-h", "--help", "help":
-		fmt.Fprint(out, "sluice runs the relay and its admin API in one process.\nIt takes no arguments; its settings are environment variables:\n\n")
-		return config.Print(out)
+		_, err := fmt.Fprint(out, "sluice runs the relay and its admin API in one process.\nIt takes no arguments; its settings are environment variables:\n\n")
+		return errors.Join(err, config.Print(out))
 	}
 	return fmt.Errorf("unknown argument %q; settings are environment variables, see --help", args[0])
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"sluice/shared/admin"
 	"sluice/shared/admission"
@@ -100,7 +101,7 @@ func open(ctx context.Context, c *config.Config, log *slog.Logger) (_ *product, 
 		Prices: prices, Ready: p.ready, QueryKey: c.QueryKey, Logger: log,
 		Limits: relay.Limits{
 			Body: c.MaxBody, BodyMemory: c.BodyMemory, Headers: c.HeaderTimeout, Idle: c.StreamIdle,
-			Stream: c.StreamMax, Drain: c.DrainTimeout, Ping: c.PingEvery,
+			Stream: c.StreamMax, Drain: orNone(c.DrainTimeout), Ping: orNone(c.PingEvery),
 		},
 	})
 	return p, p.simulate(ctx)
@@ -201,4 +202,12 @@ func readPrices(path string) (_ *pricing.Table, err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	return pricing.Load(f)
+}
+
+// orNone is a setting as a limit of the relay, where zero would be the default.
+func orNone(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
 }

@@ -181,7 +181,9 @@ func newSecret(prefix string) (secret.Value, error) {
 // print tells how to use what was started. Secrets are shown when they were made
 // and never again.
 func (w *welcome) print(out io.Writer) {
-	line := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
+	line := func(format string, args ...any) {
+		_, _ = fmt.Fprintf(out, format+"\n", args...) // a closed terminal stops nothing
+	}
 	line("")
 	line("  Sluice is at %s   (store: %s)", w.url, w.store)
 	if !w.token.Empty() {

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -51,10 +50,15 @@ type exchange struct {
 	passed bool      // something of the upstream's answer went to the client
 }
 
+// clientRequestID is the header in which clients look for the id of a request, and
+// from which an error repeats it.
+const clientRequestID = "Request-Id"
+
 func (rl *Relay) begin(w http.ResponseWriter, r *http.Request, front protocol.Front) *exchange {
 	now := rl.Now()
 	id := llm.NewID("req_", now)
 	w.Header().Set(host.RequestID, id)
+	w.Header().Set(clientRequestID, id) // the vendor's replaces it when an answer passes
 	return &exchange{
 		rl: rl, w: w, r: r, ctx: r.Context(), front: front, id: id, started: now,
 		log: rl.Logger.With("request_id", id),
@@ -236,12 +240,4 @@ func encode(row *usage.Record) json.RawMessage {
 		panic(err)
 	}
 	return b
-}
-
-// causeOf is why ctx ended, or otherwise when it did not.
-func causeOf(ctx context.Context, otherwise error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	return cmp.Or(otherwise, error(fault.New(fault.Internal, "an internal error occurred")))
 }

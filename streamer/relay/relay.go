@@ -67,7 +67,8 @@ type Options struct {
 // Readiness says whether the process takes new calls.
 type Readiness interface{ Draining() bool }
 
-// Limits bound what one call may take. Zero means the default.
+// Limits bound what one call may take. Zero means the default, a negative Drain or
+// Ping none.
 type Limits struct {
 	Body       int64         // bytes of a decoded request body; 32 MB
 	BodyMemory int64         // bytes of all bodies in memory; 512 MB
@@ -111,9 +112,10 @@ func (l Limits) orDefaults() Limits {
 }
 
 func fill[T int64 | time.Duration](v *T, otherwise T) {
-	if *v <= 0 {
+	if *v == 0 {
 		*v = otherwise
 	}
+	*v = max(*v, 0)
 }
 
 // Handler serves every route of the relay. Paths that are not there are answered

@@ -7,6 +7,7 @@ import (
 
 	"sluice/shared/admission"
 	"sluice/shared/fault"
+	"sluice/shared/llm"
 )
 
 // watch ends the upstream side of an exchange when it has taken too long or when
@@ -38,7 +39,7 @@ func newWatch(x *exchange) *watch {
 		w.every = limits.Headers
 	}
 	longest := limits.Stream
-	if deadline, ok := x.ctx.Deadline(); ok {
+	if deadline, ok := x.r.Context().Deadline(); ok { // the host's; x.ctx may have a shorter one of its own
 		longest = min(longest, time.Until(deadline)-lambdaMargin)
 	}
 	w.idle = time.AfterFunc(w.every, func() {
@@ -48,7 +49,7 @@ func newWatch(x *exchange) *watch {
 		w.cancel(fault.New(fault.TooLong, "the answer took longer than %s", limits.Stream))
 	})
 	patience := limits.Drain
-	if x.key.Key.OnDisconnect == admission.Abort {
+	if x.key.Key.OnDisconnect == admission.Abort || x.call.Op == llm.CountTokens { // a count has no usage to wait for
 		patience = 0
 	}
 	w.undo = context.AfterFunc(x.ctx, func() {

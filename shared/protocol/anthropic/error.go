@@ -49,6 +49,9 @@ func meaningOf(e *fault.Error) meaning {
 	case fault.UpstreamRefused:
 		return refused(e)
 	}
+	if e.Code == fault.UpstreamBusy && e.Status == http.StatusTooManyRequests {
+		return meaning{e.Status, "rate_limit_error"}
+	}
 	return failed(e.Code)
 }
 

@@ -45,7 +45,7 @@ func (Front) ReadCall(r *http.Request, body []byte) (*llm.Call, error) {
 	if err := e.complete(); err != nil {
 		return nil, err
 	}
-	call.Input = e.walk.bound()
+	call.Input = e.bound()
 	call.Session = e.session(r.Header)
 	call.Header = forwarded(r.Header)
 	call.Query = withoutKey(r.URL.RawQuery)
@@ -124,19 +124,19 @@ func (e *envelope) member(name jsonscan.Span) error {
 	case "max_tokens":
 		return e.readMaxTokens()
 	case "messages":
-		return e.walk.messages()
+		return e.messages()
 	case "system":
-		return e.walk.prefixed(&e.system, e.walk.block)
+		return e.prefixed(&e.system, e.block)
 	case "tools":
-		return e.walk.prefixed(&e.tools, e.walk.tool)
+		return e.prefixed(&e.tools, e.tool)
 	case "metadata":
 		return e.readMetadata()
 	case "cache_control":
-		return e.walk.cacheControl()
+		return e.cacheControl()
 	case "container", "mcp_servers", "thread":
-		return e.walk.reference()
+		return e.reference()
 	case "context_management":
-		return e.walk.contextManagement()
+		return e.contextManagement()
 	case "":
 		return e.unlisted(name)
 	}

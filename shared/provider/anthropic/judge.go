@@ -134,8 +134,9 @@ func limited(h http.Header, now time.Time) provider.Verdict {
 	if h.Get("Anthropic-Ratelimit-Unified-Status") == "rejected" {
 		scope = provider.WholeAccount
 	}
-	return account(now.Add(wait), scope,
-		fault.New(fault.UpstreamBusy, "the upstream's rate limit is reached; try again").After(max(wait, time.Second)))
+	err := fault.New(fault.UpstreamBusy, "the upstream's rate limit is reached; try again").After(max(wait, time.Second))
+	err.Status = http.StatusTooManyRequests
+	return account(now.Add(wait), scope, err)
 }
 
 // resets are the headers that tell when a rate limit ends, as RFC 3339 times.

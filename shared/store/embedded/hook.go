@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,6 +24,9 @@ func (hook) DialHook(next redis.DialHook) redis.DialHook {
 
 func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
+		if reads(cmd) {
+			return next(ctx, cmd)
+		}
 		if err := h.store.begin(ctx, cmd); err != nil {
 			cmd.SetErr(err)
 			return err
@@ -34,6 +38,9 @@ func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 
 func (h hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if reads(cmds...) {
+			return next(ctx, cmds)
+		}
 		if err := h.store.begin(ctx, cmds...); err != nil {
 			for _, cmd := range cmds {
 				cmd.SetErr(err)
@@ -43,6 +50,13 @@ func (h hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 		defer h.store.commands.RUnlock()
 		return next(context.WithoutCancel(ctx), cmds)
 	}
+}
+
+// reads says whether commands change nothing. They need no lock, and must take
+// none: the handshake of a connection that a locked command opens is among them,
+// and would wait for a copy that waits for the command.
+func reads(cmds ...redis.Cmder) bool {
+	return !slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return changes(c.Name()) != nothing })
 }
 
 // begin takes the lock of commands, shared, and notes their keys. After an error

@@ -52,10 +52,14 @@ var shared struct {
 	dir     string
 }
 
-// Main runs the tests of a package and stops the servers that they started.
-func Main(m *testing.M) {
+// Main runs the tests of a package and stops the servers that they started. It
+// calls after before it exits.
+func Main(m *testing.M, after ...func()) {
 	code := m.Run()
 	stopAll()
+	for _, f := range after {
+		f()
+	}
 	os.Exit(code)
 }
 
