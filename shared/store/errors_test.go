@@ -22,7 +22,7 @@ func (reply) RedisError()     {}
 func TestFault(t *testing.T) {
 	known := fault.New(fault.Conflict, "known")
 	for _, err := range []error{nil, redis.Nil, context.Canceled, known, reply("ERR no such thing"), reply("WRONGTYPE it is a hash"), fmt.Errorf("read: %w", redis.Nil)} {
-		if got := store.Fault(err); got != err {
+		if got := store.Fault(err); got != err { //nolint:errorlint // it must be the very same error
 			t.Errorf("Fault(%v) = %v, want it as it is", err, got)
 		}
 	}

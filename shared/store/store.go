@@ -29,7 +29,10 @@ import (
 // Defaults of Options.
 const (
 	DefaultDialTimeout = time.Second // to connect, TLS included
-	DefaultTimeout     = time.Second // to write a command, to read its reply, to get a free connection
+	DefaultTimeout     = time.Second // to write a command, to read its reply
+	// DefaultPoolTimeout is how long a command may wait for a free connection: a
+	// burst of calls is no sign that the server is down.
+	DefaultPoolTimeout = 3 * time.Second
 )
 
 const (
@@ -65,7 +68,7 @@ type Options struct {
 	DialTimeout  time.Duration // 0 = DefaultDialTimeout
 	ReadTimeout  time.Duration // 0 = DefaultTimeout, negative = none
 	WriteTimeout time.Duration // 0 = DefaultTimeout, negative = none
-	PoolTimeout  time.Duration // 0 = DefaultTimeout
+	PoolTimeout  time.Duration // 0 = DefaultPoolTimeout
 	PoolSize     int           // connections per node; 0 = 10 × GOMAXPROCS, at least 32
 	Retries      int           // repeats of a command whose reply was lost; 0 = 3, negative = none
 }
@@ -135,7 +138,7 @@ func (a address) universal(o Options) *redis.UniversalOptions {
 		DialTimeout:                orDefault(o.DialTimeout, DefaultDialTimeout),
 		ReadTimeout:                orDefault(o.ReadTimeout, DefaultTimeout),
 		WriteTimeout:               orDefault(o.WriteTimeout, DefaultTimeout),
-		PoolTimeout:                orDefault(o.PoolTimeout, DefaultTimeout),
+		PoolTimeout:                orDefault(o.PoolTimeout, DefaultPoolTimeout),
 		ContextTimeoutEnabled:      true,
 		// A failed dial is repeated with its command, not within the pool.
 		DialerRetries:         1,

@@ -79,6 +79,9 @@ func open(ctx context.Context, c *config.Config, log *slog.Logger) (_ *product, 
 		return nil, err
 	}
 	p.closers = append(p.closers, changes.Close)
+	if torn := changes.Torn(); torn > 0 {
+		log.WarnContext(ctx, "the config log ended within an entry that was never acknowledged; it was removed", "bytes", torn)
+	}
 	prices, err := readPrices(c.Prices)
 	if err != nil {
 		return nil, err

@@ -37,6 +37,9 @@ func presented(r *http.Request, queryKey bool) secret.Value {
 
 // accept reads the body into memory and its envelope into a call.
 func (rl *Relay) accept(x *exchange) (*llm.Call, error) {
+	if rl.Ready.Draining() {
+		return nil, fault.New(fault.Draining, "this instance is shutting down; send the request again").After(time.Second)
+	}
 	b, err := rl.bodies.read(host.RenewingBody(x.w, x.r, bodyChunk, bodyPatience), x.r, rl.Limits.Body)
 	if err != nil {
 		return nil, err

@@ -12,7 +12,6 @@ import (
 
 	"sluice/shared/admission"
 	"sluice/shared/egress"
-	"sluice/shared/fault"
 	"sluice/shared/llm"
 	"sluice/shared/pool"
 	"sluice/shared/pricing"
@@ -172,14 +171,7 @@ func (rl *Relay) serve(x *exchange) (err error) {
 
 // locate finds the key that the request presents, before a byte of its body is read.
 func (rl *Relay) locate(x *exchange) (*admission.Located, error) {
-	key, err := rl.Gate.Locate(x.ctx, presented(x.r, rl.QueryKey))
-	if err != nil {
-		return nil, err
-	}
-	if rl.Ready.Draining() {
-		return nil, fault.New(fault.Draining, "this instance is shutting down; send the request again").After(time.Second)
-	}
-	return key, nil
+	return rl.Gate.Locate(x.ctx, presented(x.r, rl.QueryKey))
 }
 
 // settle closes the call: what it used is priced, its hold and lease are given
