@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -172,6 +173,45 @@ func TestForeignFormat(t *testing.T) {
 				t.Errorf("Open: %v, want the file named", err)
 			}
 		})
+	}
+}
+
+// A connection is set up while its first command holds the lock of commands and
+// a flush waits for it.
+func TestConnectionSetUpDuringFlush(t *testing.T) {
+	s, c := started(t, t.TempDir())
+	if err := c.Redis().Set(t.Context(), "a", "1", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	flushed := make(chan error, 1)
+	fresh := redis.NewClient(&redis.Options{
+		Password: s.password.Reveal(), ReadTimeout: -1,
+		Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			go func() { flushed <- s.flush() }()
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for s.commands.TryRLock() { // until the flush waits
+				s.commands.RUnlock()
+				<-tick.C
+			}
+			return new(net.Dialer).DialContext(ctx, "tcp", s.redis.Addr())
+		},
+	})
+	fresh.AddHook(hook{s})
+	set := make(chan error, 1)
+	go func() { set <- fresh.Set(context.Background(), "b", "2", 0).Err() }()
+	for _, done := range []chan error{set, flushed} {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("the flush and the new connection wait for each other")
+		}
+	}
+	if err := fresh.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
