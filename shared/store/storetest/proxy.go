@@ -31,7 +31,8 @@ type Proxy struct {
 	down     bool
 	conns    map[net.Conn]bool
 
-	done chan struct{} // closed when the test ends
+	asking sync.Mutex    // held while drop is asked, so that it is asked one at a time
+	done   chan struct{} // closed when the test ends
 }
 
 // NewProxy is a proxy before the server at target, closed when the test ends.
@@ -225,7 +226,13 @@ func (p *Proxy) loses(cmd []string) bool {
 	p.commands = append(p.commands, cmd)
 	drop := p.drop
 	p.mu.Unlock()
-	if drop == nil || !drop(cmd) {
+	if drop == nil {
+		return false
+	}
+	p.asking.Lock()
+	lost := drop(cmd)
+	p.asking.Unlock()
+	if !lost {
 		return false
 	}
 	p.mu.Lock()
