@@ -19,7 +19,7 @@ import (
 
 // Config is every setting, as read.
 type Config struct {
-	Listen          string        // address of relay, admin API and console
+	Listen          string        // address of relay and admin API
 	MetricsListen   string        // address of metrics and profiles; "" = off
 	RedisURL        secret.Value  // of the store; empty = embedded
 	DataDir         string        // of the embedded store, the late queue and the archive

@@ -28,7 +28,7 @@ func (r row) problem(value string, err error) error {
 // table is the settings. Defaults are read like values, so that none is wrong.
 func table() []row {
 	return []row{
-		text("SLUICE_LISTEN", "127.0.0.1:8080", "address of relay, admin API and console", func(c *Config) *string { return &c.Listen }, address),
+		text("SLUICE_LISTEN", "127.0.0.1:8080", "address of relay and admin API", func(c *Config) *string { return &c.Listen }, address),
 		{
 			Setting: Setting{"SLUICE_METRICS_LISTEN", "127.0.0.1:9090", "address of metrics and profiles, or off"},
 			read:    readMetricsListen,

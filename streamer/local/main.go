@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	_ "time/tzdata" // budgets know time zones wherever the process runs
 
@@ -45,7 +46,7 @@ func run(ctx context.Context, args, environ []string, out, logs io.Writer) (err 
 	if err != nil {
 		return err
 	}
-	return p.serve(drain, abort, func() { welcome.print(out) })
+	return p.serve(drain, abort, func(at net.Addr) { welcome.print(out, at) })
 }
 
 // help answers --help, and everything else that is no setting.

@@ -165,7 +165,7 @@ func (p *product) close() error {
 
 // serve runs the handlers and the jobs until drain ends and the requests in flight
 // have, too; abort cuts that short.
-func (p *product) serve(drain, abort context.Context, listening func()) error {
+func (p *product) serve(drain, abort context.Context, listening func(net.Addr)) error {
 	jobs, stop := context.WithCancel(context.WithoutCancel(drain))
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -178,7 +178,7 @@ func (p *product) serve(drain, abort context.Context, listening func()) error {
 	}
 	defer closeMetrics()
 	return host.Run(drain, host.Options{
-		Addr: p.settings.Listen, Listening: func(net.Addr) { listening() },
+		Addr: p.settings.Listen, Listening: listening,
 		Drain: p.settings.ShutdownTimeout, Abort: abort, Ready: p.ready, Logger: p.log,
 	}, p.handler())
 }

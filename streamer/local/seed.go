@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,7 +36,6 @@ const (
 
 // welcome is what is printed once the process listens.
 type welcome struct {
-	url       string
 	token     secret.Value // of the admin API, when it was made just now
 	key       secret.Value // of the demo, when it was made just now
 	simulated bool
@@ -44,7 +44,7 @@ type welcome struct {
 
 // seed makes what a first start needs, and keeps what there is.
 func (p *product) seed(ctx context.Context) (*welcome, error) {
-	w := &welcome{url: "http://" + p.settings.Listen, store: "embedded, in " + p.settings.DataDir}
+	w := &welcome{store: "embedded, in " + p.settings.DataDir}
 	if !p.settings.RedisURL.Empty() {
 		w.store = "Redis (SLUICE_REDIS_URL)"
 	}
@@ -180,18 +180,19 @@ func newSecret(prefix string) (secret.Value, error) {
 
 // print tells how to use what was started. Secrets are shown when they were made
 // and never again.
-func (w *welcome) print(out io.Writer) {
+func (w *welcome) print(out io.Writer, at net.Addr) {
+	url := "http://" + at.String()
 	line := func(format string, args ...any) {
 		_, _ = fmt.Fprintf(out, format+"\n", args...) // a closed terminal stops nothing
 	}
 	line("")
-	line("  Sluice is at %s   (store: %s)", w.url, w.store)
+	line("  Sluice is at %s   (store: %s)", url, w.store)
 	if !w.token.Empty() {
 		line("")
 		line("  Admin token (shown once):  %s", w.token.Reveal())
 	}
 	if w.key.Empty() {
-		line("  Keys: POST %s/admin/v1/keys with the admin token.   Settings: bin/sluice --help", w.url)
+		line("  Keys: POST %s/admin/v1/keys with the admin token.   Settings: bin/sluice --help", url)
 		line("")
 		return
 	}
@@ -202,16 +203,16 @@ func (w *welcome) print(out io.Writer) {
 	}
 	line("")
 	line("  Stream an answer:")
-	line("    curl -N %s/v1/messages -H 'x-api-key: %s' \\", w.url, w.key.Reveal())
+	line("    curl -N %s/v1/messages -H 'x-api-key: %s' \\", url, w.key.Reveal())
 	line(`      -d '{"model":"claude-sonnet-4-5","max_tokens":300,"stream":true,"messages":[{"role":"user","content":"Hello"}]}'`)
 	line("")
 	line("  Point Claude Code at it:")
-	line("    export ANTHROPIC_BASE_URL=%s ANTHROPIC_AUTH_TOKEN=%s", w.url, w.key.Reveal())
+	line("    export ANTHROPIC_BASE_URL=%s ANTHROPIC_AUTH_TOKEN=%s", url, w.key.Reveal())
 	line("")
 	line("  See what it cost:")
-	line("    curl %s/v1/me -H 'x-api-key: %s'", w.url, w.key.Reveal())
+	line("    curl %s/v1/me -H 'x-api-key: %s'", url, w.key.Reveal())
 	if !w.token.Empty() {
-		line("    curl %s/admin/v1/usage/records -H 'authorization: Bearer %s'", w.url, w.token.Reveal())
+		line("    curl %s/admin/v1/usage/records -H 'authorization: Bearer %s'", url, w.token.Reveal())
 	}
 	line("")
 }

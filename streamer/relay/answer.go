@@ -33,7 +33,7 @@ func newAnswer(x *exchange) *answer {
 				passHeaders(x.w.Header(), *h)
 			}
 		},
-		OnGone: func(error) { x.watch.gone(limits.Drain) },
+		OnGone: func(error) { x.watch.gone() },
 	})
 	a.stream.Start()
 	return a
@@ -47,7 +47,7 @@ func (a *answer) write(f llm.Frame, streamed bool) error {
 	}
 	if a.stream != nil && streamed {
 		if err := a.stream.WriteFrame(f); err != nil {
-			a.x.watch.gone(a.x.rl.Limits.Drain)
+			a.x.watch.gone()
 		}
 		return nil
 	}
@@ -62,7 +62,7 @@ func (a *answer) write(f llm.Frame, streamed bool) error {
 	h.Set("Content-Length", strconv.Itoa(len(f.Raw)))
 	a.x.w.WriteHeader(http.StatusOK)
 	if _, err := a.x.w.Write(f.Raw); err != nil {
-		a.x.watch.gone(0)
+		a.x.watch.gone()
 	}
 	return nil
 }

@@ -21,6 +21,8 @@ type watch struct {
 	whole  *time.Timer
 	undo   func() bool // of the AfterFunc on the client's context
 
+	patience time.Duration // for an answer whose client left
+
 	mu    sync.Mutex
 	drain *time.Timer
 	left  bool
@@ -48,29 +50,29 @@ func newWatch(x *exchange) *watch {
 	w.whole = time.AfterFunc(longest, func() {
 		w.cancel(fault.New(fault.TooLong, "the answer took longer than %s", limits.Stream))
 	})
-	patience := limits.Drain
+	w.patience = limits.Drain
 	if x.key.Key.OnDisconnect == admission.Abort || x.call.Op == llm.CountTokens { // a count has no usage to wait for
-		patience = 0
+		w.patience = 0
 	}
 	w.undo = context.AfterFunc(x.ctx, func() {
 		if cause := context.Cause(x.ctx); fault.CodeOf(cause) == fault.Draining {
 			w.cancel(cause) // the process is being stopped: settle now
 			return
 		}
-		w.gone(patience)
+		w.gone()
 	})
 	return w
 }
 
 // gone begins the bounded drain: the client has left.
-func (w *watch) gone(patience time.Duration) {
+func (w *watch) gone() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.left {
 		return
 	}
 	w.left = true
-	w.drain = time.AfterFunc(patience, func() {
+	w.drain = time.AfterFunc(w.patience, func() {
 		w.cancel(fault.New(fault.Gone, "the client left"))
 	})
 }
