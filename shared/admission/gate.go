@@ -113,14 +113,14 @@ type Ask struct {
 func (g *Gate) Admit(ctx context.Context, l *Located, a Ask) (*Grant, error) {
 	hold, tokens := a.Hold(a.Output)
 	in := Intent{Call: a.Call, Hold: hold, Tokens: tokens, Row: a.Row(a.Output, hold)}
-	err := g.ask(ctx, l, &a, Open, &in)
+	answer, err := g.ask(ctx, l, &a, Open, &in)
 	if err != nil {
 		if fault.CodeOf(err) == fault.StoreDown {
 			g.void(ctx, in)
 		}
 		return nil, err
 	}
-	grant := &Grant{gate: g, ask: a, intent: in, kinds: l.kinds(), since: g.now()}
+	grant := &Grant{gate: g, ask: a, intent: in, kinds: l.kinds(), since: g.now(), windows: answer.Windows}
 	grant.covered.Store(a.Output)
 	g.register(grant)
 	return grant, nil
@@ -129,18 +129,20 @@ func (g *Gate) Admit(ctx context.Context, l *Located, a Ask) (*Grant, error) {
 // Allow verifies a key for something that costs nothing, such as counting tokens
 // or listing models. Counts have a rate limit of their own. It errs as Admit does.
 func (g *Gate) Allow(ctx context.Context, l *Located, p llm.Protocol, model string) error {
-	return g.ask(ctx, l, &Ask{Protocol: p, Model: model}, Count, &Intent{})
+	_, err := g.ask(ctx, l, &Ask{Protocol: p, Model: model}, Count, &Intent{})
+	return err
 }
 
 // Verify checks that the key is what Locate said. It errs with
 // fault.Unauthenticated, Forbidden or StoreDown.
 func (g *Gate) Verify(ctx context.Context, l *Located) error {
-	return g.ask(ctx, l, &Ask{}, Probe, &Intent{})
+	_, err := g.ask(ctx, l, &Ask{}, Probe, &Intent{})
+	return err
 }
 
 // ask puts a request to the store until its plan was made from current records.
 // l is brought up to date; in is completed.
-func (g *Gate) ask(ctx context.Context, l *Located, a *Ask, why Purpose, in *Intent) error {
+func (g *Gate) ask(ctx context.Context, l *Located, a *Ask, why Purpose, in *Intent) (Answer, error) {
 	const attempts = 4 // records may change again in between
 	swept := false
 	for range attempts {
@@ -152,24 +154,24 @@ func (g *Gate) ask(ctx context.Context, l *Located, a *Ask, why Purpose, in *Int
 		answer, err := g.try(ctx, l, a, purpose, in)
 		switch {
 		case err != nil:
-			return err
+			return Answer{}, err
 		case answer.Outcome == Stale:
 			if err := g.refresh(ctx, l, answer.Fresh); err != nil {
-				return err
+				return Answer{}, err
 			}
 		case forbidden != nil:
-			return forbidden
+			return Answer{}, forbidden
 		case answer.Outcome == Refused:
 			if !swept && answer.Refusal.Due > 0 && g.swept(ctx, in.Partition) {
 				swept = true
 				continue
 			}
-			return refusal(answer.Refusal, in, l.kinds(), answer.Now)
+			return Answer{}, refusal(answer.Refusal, in, l.kinds(), answer.Now)
 		default:
-			return concluded(answer.Outcome)
+			return answer, concluded(answer.Outcome)
 		}
 	}
-	return fault.New(fault.Busy, "the key's records keep changing; try again").After(time.Second)
+	return Answer{}, fault.New(fault.Busy, "the key's records keep changing; try again").After(time.Second)
 }
 
 func (g *Gate) try(ctx context.Context, l *Located, a *Ask, purpose Purpose, in *Intent) (Answer, error) {

@@ -34,6 +34,8 @@ type Grant struct {
 	kinds []string
 	since time.Time
 
+	windows []WindowUse // as of the admission
+
 	covered atomic.Int64 // output tokens that the hold covers
 
 	mu      sync.Mutex // held while the intent is extended

@@ -72,9 +72,19 @@ const (
 // Answer is the answer to a Request.
 type Answer struct {
 	Outcome Outcome
-	Now     time.Time // the store's clock
-	Fresh   *Locator  // of Stale; nil when the key or one of its owners is gone
-	Refusal Refusal   // of Refused
+	Now     time.Time   // the store's clock
+	Fresh   *Locator    // of Stale; nil when the key or one of its owners is gone
+	Refusal Refusal     // of Refused
+	Windows []WindowUse // of Admitted: every window, this call included
+}
+
+// WindowUse is how full a window is.
+type WindowUse struct {
+	Share    int   // index into Plan.Shares
+	Item     int   // index into the share's Windows
+	Requests int64 // made
+	Tokens   int64 // settled and in flight
+	Until    int64 // Unix ms when the oldest of it leaves the window
 }
 
 // Reason is which kind of limit refused a call.

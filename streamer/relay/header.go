@@ -2,8 +2,11 @@ package relay
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
+	"sluice/shared/admission"
 	"sluice/shared/host"
 )
 
@@ -50,7 +53,21 @@ func passes(name string, h http.Header) bool {
 	return true
 }
 
-// presented is the secret that a request presents, from the first of the places
+// announce tells the client what its own windows have left, under the names by
+// which clients of Anthropic know them.
+func announce(h http.Header, g *admission.Grant) {
+	requests, tokens := g.Room()
+	for name, room := range map[string]*admission.Room{"Requests": requests, "Tokens": tokens} {
+		if room == nil {
+			continue
+		}
+		h.Set("Anthropic-Ratelimit-"+name+"-Limit", strconv.FormatInt(room.Limit, 10))
+		h.Set("Anthropic-Ratelimit-"+name+"-Remaining", strconv.FormatInt(room.Left, 10))
+		h.Set("Anthropic-Ratelimit-"+name+"-Reset", room.Reset.UTC().Format(time.RFC3339))
+	}
+}
+
+// presentedIn is the secret that a request presents, from the first of the places
 // where clients put it.
 func presentedIn(h http.Header) string {
 	if scheme, token, ok := strings.Cut(h.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {

@@ -5,7 +5,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"sluice/shared/admission"
+	"sluice/shared/llm"
+	"sluice/shared/secret"
 	"sluice/shared/usage"
 )
 
@@ -92,5 +96,30 @@ func TestHolderSeesWhatTheKeyUsed(t *testing.T) {
 		if r.Outcome != usage.Complete {
 			t.Errorf("%+v", r)
 		}
+	}
+}
+
+// A client sees the windows of its key, and never those of the account.
+func TestAnswersTellTheRoomOfWindows(t *testing.T) {
+	b := open(t, setup{}, streams(frames()))
+	const text = "windowed-key"
+	_, err := b.records.Keys().Create(t.Context(), "test", admission.Key{
+		Owner: admission.Owner{
+			ID: llm.NewID("key_", time.Now()), Name: text, Status: admission.Active,
+			Limits: admission.Limits{Windows: []admission.Window{{Minutes: 1, Requests: 3}}},
+		},
+		Digest: admission.Digest(secret.New(text)), Hint: "-key",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, h, _ := b.call(t, streamed(), func(r *http.Request) {
+		r.Header.Del("Authorization")
+		r.Header.Set("X-Api-Key", text)
+	})
+	reset, err := time.Parse(time.RFC3339, h.Get("Anthropic-Ratelimit-Requests-Reset"))
+	if status != http.StatusOK || h.Get("Anthropic-Ratelimit-Requests-Limit") != "3" || h.Get("Anthropic-Ratelimit-Requests-Remaining") != "2" ||
+		err != nil || time.Until(reset) > 2*time.Minute || h.Get("Anthropic-Ratelimit-Tokens-Limit") != "" {
+		t.Errorf("%d %v", status, h)
 	}
 }

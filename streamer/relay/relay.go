@@ -155,6 +155,7 @@ func (rl *Relay) serve(x *exchange) (err error) {
 		return err
 	}
 	defer func() { rl.settle(x, err) }()
+	announce(x.w.Header(), x.grant)
 
 	x.watch = newWatch(x)
 	defer x.watch.close()

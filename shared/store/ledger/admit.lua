@@ -49,8 +49,14 @@ for i, share in ipairs(shares) do
 end
 if soft then return refuse(soft[1], soft[2]) end
 
+local answer = { 'ok', now }
 for i, share in ipairs(shares) do
   local b = KEYS[2 * i + 3]
+  for j, w in ipairs(share.window or {}) do
+    local r, t, _, free = window(balance[i], w, now)
+    local flight = num(balance[i].tokens) + num(tokens)
+    for _, v in ipairs({ i - 1, j - 1, r + 1, t + flight, free }) do answer[#answer + 1] = v end
+  end
   if purpose == 'open' then
     redis.call('HINCRBY', b, 'open', '1')
     hold_more(b, share, hold, tokens)
@@ -62,4 +68,4 @@ if purpose == 'open' then
   redis.call('HSET', KEYS[1], call, hold .. ' ' .. tokens .. ' ' .. ARGV[7])
   redis.call('ZADD', KEYS[2], string.format('%d', now + ttl), call)
 end
-return { 'ok', now }
+return answer

@@ -112,6 +112,13 @@ func (l *Ledger) Admit(ctx context.Context, r admission.Request) (admission.Answ
 		a.Fresh, err = fresh(&r, reply.items[2:])
 	case admission.Refused:
 		a.Refusal = reply.refusal()
+	case admission.Admitted:
+		for reply.next < len(reply.items) && reply.err == nil {
+			a.Windows = append(a.Windows, admission.WindowUse{
+				Share: int(reply.number()), Item: int(reply.number()),
+				Requests: reply.number(), Tokens: reply.number(), Until: reply.number(),
+			})
+		}
 	}
 	return a, errors.Join(err, reply.err)
 }

@@ -245,6 +245,30 @@ func TestLimitsOfEveryOwner(t *testing.T) {
 	}
 }
 
+func TestRoomOfTheTightestWindow(t *testing.T) {
+	windows := func(requests, tokens int64) admission.Limits {
+		return admission.Limits{Windows: []admission.Window{{Minutes: 5, Requests: requests, Tokens: tokens}}}
+	}
+	storetest.Each(t, func(t *testing.T, c *store.Client) {
+		o := open(t, c, windows(10, 1000), windows(0, 900), windows(9, 0))
+		var last *admission.Grant
+		for range 2 {
+			g, _, err := o.admit(o.gate, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			last = g
+		}
+		requests, tokens := last.Room()
+		if requests == nil || requests.Limit != 9 || requests.Left != 7 || !requests.Reset.After(o.now) {
+			t.Errorf("requests: %+v", requests)
+		}
+		if tokens == nil || tokens.Limit != 900 || tokens.Left != 700 {
+			t.Errorf("tokens: %+v", tokens)
+		}
+	})
+}
+
 func TestSpentIsToldFromHeld(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, c *store.Client) {
 		o := open(t, c, dollars(1), admission.Limits{}, admission.Limits{})
