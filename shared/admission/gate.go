@@ -92,11 +92,13 @@ func (g *Gate) Locate(ctx context.Context, s secret.Value) (*Located, error) {
 
 // Ask is what a call needs to be admitted.
 type Ask struct {
-	Call     string
-	Protocol llm.Protocol
-	Model    string // "" when the route names none
-	Output   int64  // tokens that the hold covers at first
-	Limit    int64  // tokens that the answer may have at most
+	Call      string
+	Protocol  llm.Protocol
+	Model     string // "" when the route names none
+	Unpriced  bool   // some account that may serve it has no price for the model
+	Fallbacks bool   // it names further models that the vendor may use instead
+	Output    int64  // tokens that the hold covers at first
+	Limit     int64  // tokens that the answer may have at most
 	// Hold is the dearest that the call can be with so much output, and the
 	// tokens it can take: input bound included.
 	Hold func(output int64) (money.Nanos, int64)
@@ -107,7 +109,7 @@ type Ask struct {
 	Row func(covered int64, hold money.Nanos) []byte
 }
 
-// Admit opens a call. It errs with fault.Unauthenticated, Forbidden, Concurrency,
+// Admit opens a call. It errs with fault.Unauthenticated, Forbidden, Invalid, Concurrency,
 // RateLimited, BudgetSpent, BudgetHeld or StoreDown. After an unknown answer of
 // the store the call is voided.
 func (g *Gate) Admit(ctx context.Context, l *Located, a Ask) (*Grant, error) {
@@ -220,6 +222,10 @@ func permit(l *Locator, a *Ask) error {
 		return fault.New(fault.Forbidden, "the key may not speak the %s protocol; it may speak %v", a.Protocol, k.Dialects)
 	case a.Model != "" && !k.Models.Allows(a.Model):
 		return fault.New(fault.Forbidden, "the key may not use the model %q", a.Model)
+	case a.Fallbacks && (l.Budgeted() || len(k.Models.Allow)+len(k.Models.Deny) > 0):
+		return fault.At("fallbacks", "the key has a budget or a list of models, which fallbacks would evade; leave them out")
+	case a.Unpriced && l.Budgeted():
+		return fault.New(fault.Forbidden, "the model %q has no price, and the key's budget cannot be kept without one", a.Model)
 	}
 	return nil
 }

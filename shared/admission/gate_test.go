@@ -178,6 +178,21 @@ func TestAdmitRefusals(t *testing.T) {
 	}
 }
 
+// A budget that was set after the key was remembered is kept from the next call on.
+func TestAdmitRefusesWhatEvadesABudgetJustSet(t *testing.T) {
+	for name, edit := range map[string]func(*Ask){
+		"unpriced": func(a *Ask) { a.Unpriced = true }, "fallbacks": func(a *Ask) { a.Fallbacks = true },
+	} {
+		fresh := testKey(func(k *Key) { k.Limits.Budgets = []Budget{{Per: Day, USD: money.Dollar}} })
+		s := &scripted{located: []*Locator{testKey(nil)}, admits: []Answer{{Outcome: Stale, Fresh: fresh}, {Outcome: Admitted}}}
+		ask := testAsk("m")
+		edit(&ask)
+		if _, _, err := admit(t, s, ask); err == nil || s.requests[1].Purpose != Probe {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // A refusal by a remembered record is only given once the record is known to be
 // current.
 func TestAdmitVerifiesBeforeItForbids(t *testing.T) {

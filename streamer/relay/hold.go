@@ -17,11 +17,12 @@ const firstOutput = 4096
 
 // quote is what a call may cost at most, at any account that may serve it.
 type quote struct {
-	bound  llm.Bound
-	exact  int64 // input tokens as the vendor counted them; 0 = not asked
-	limit  int64 // output tokens
-	ask    pricing.Ask
-	prices []pricing.Price // of each account that may serve it and has one
+	bound    llm.Bound
+	exact    int64 // input tokens as the vendor counted them; 0 = not asked
+	limit    int64 // output tokens
+	ask      pricing.Ask
+	unpriced bool            // some account that may serve it has no price for the model
+	prices   []pricing.Price // of each account that may serve it and has one
 }
 
 // admit holds money for the call.
@@ -33,6 +34,7 @@ func (rl *Relay) admit(x *exchange) (*admission.Grant, error) {
 	ask := admission.Ask{
 		Call: x.call.ID, Protocol: x.call.Protocol, Model: x.call.Model,
 		Output: x.quote.limit, Limit: x.quote.limit,
+		Unpriced: x.quote.unpriced, Fallbacks: x.call.Fallbacks,
 		Hold: x.quote.hold, Progress: x.progress, Row: x.lost,
 	}
 	if x.call.Stream && x.key.Key.Hold != admission.HoldStrict {
@@ -78,9 +80,6 @@ func (rl *Relay) verified(x *exchange, err error) error {
 
 // appraise finds the prices of the call at every account that may serve it.
 func (rl *Relay) appraise(x *exchange) error {
-	if m := x.key.Key.Models; x.call.Fallbacks && (x.key.Budgeted() || len(m.Allow)+len(m.Deny) > 0) {
-		return fault.At("fallbacks", "the key has a budget or a list of models, which fallbacks would evade; leave them out")
-	}
 	candidates, err := rl.Router.Candidates(x.ctx, x.want)
 	if err != nil {
 		return err
@@ -89,9 +88,7 @@ func (rl *Relay) appraise(x *exchange) error {
 	for _, c := range candidates {
 		price, ok := rl.Prices.Price(c.Account.Provider, c.Upstream, x.started)
 		if !ok {
-			if x.key.Budgeted() {
-				return fault.New(fault.Forbidden, "the model %q has no price, and the key's budget cannot be kept without one", x.call.Model)
-			}
+			q.unpriced = true
 			continue
 		}
 		q.prices = append(q.prices, price)
