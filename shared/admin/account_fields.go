@@ -98,7 +98,7 @@ func (a *api) applyCredential(ctx context.Context, f *accountFields, x *pool.Acc
 		x.Sealed = sealed
 	}
 	if key != nil {
-		x.Hint = hint(*key)
+		x.Hint = key.Hint()
 	}
 	x.Auth, x.Proxy = f.Credential.Type, shown
 	return nil

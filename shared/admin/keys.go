@@ -3,8 +3,6 @@ package admin
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"net/http"
 	"net/url"
 	"strings"
@@ -19,9 +17,6 @@ import (
 // KeyPrefix is what every secret of a key begins with, so that people and secret
 // scanners know it.
 const KeyPrefix = "sk-sluice-"
-
-// hintLength is how many characters of a secret are kept, to tell keys apart.
-const hintLength = 4
 
 // maxLifetime of a key from its first use, in seconds: ten years.
 const maxLifetime = 10 * 366 * 24 * 3600
@@ -90,7 +85,7 @@ func (k keys) routes() []route {
 }
 
 func (k keys) create(c *call) error {
-	s := newSecret()
+	s := secret.Mint(KeyPrefix)
 	key, err := k.add(c, func(key *admission.Key) { impress(key, s) })
 	if err != nil {
 		return err
@@ -103,7 +98,7 @@ func (k keys) rotate(c *call) error {
 	if err := c.nothing(); err != nil {
 		return err
 	}
-	s := newSecret()
+	s := secret.Mint(KeyPrefix)
 	key, err := k.edit(c, "rotate", func(key *admission.Key) error { impress(key, s); return nil })
 	if err != nil {
 		return err
@@ -118,26 +113,10 @@ func (k keys) reveal(c *call, status int, key *admission.Key, s secret.Value) er
 	return k.show(c, status, key, v)
 }
 
-// newSecret is a secret of 256 random bits.
-func newSecret() secret.Value {
-	var b [32]byte
-	_, _ = rand.Read(b[:]) // never fails: crypto/rand aborts the process instead
-	return secret.New(KeyPrefix + base64.RawURLEncoding.EncodeToString(b[:]))
-}
-
 // impress keeps of a secret what is kept.
 func impress(k *admission.Key, s secret.Value) {
 	k.Digest = admission.Digest(s)
-	k.Hint = hint(s)
-}
-
-// hint is the end of a secret, "" of one so short that its end would give it away.
-func hint(s secret.Value) string {
-	text := s.Reveal()
-	if len(text) < 3*hintLength {
-		return ""
-	}
-	return text[len(text)-hintLength:]
+	k.Hint = s.Hint()
 }
 
 func (a *api) applyKey(ctx context.Context, f *keyFields, k *admission.Key) error {

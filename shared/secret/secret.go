@@ -3,7 +3,11 @@
 // the text, so that a search for Reveal lists every place that uses one.
 package secret
 
-import "log/slog"
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"log/slog"
+)
 
 const redacted = "[redacted]"
 
@@ -12,6 +16,25 @@ type Value struct{ text string }
 
 // New wraps a secret text.
 func New(text string) Value { return Value{text} }
+
+// Mint is a new secret: the prefix and 256 random bits in base64url.
+func Mint(prefix string) Value {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand aborts the process instead
+	return New(prefix + base64.RawURLEncoding.EncodeToString(b[:]))
+}
+
+// hintLength is how many characters of a secret are shown.
+const hintLength = 4
+
+// Hint is the end of a secret, by which people tell it from others; "" of one so
+// short that its end would give it away.
+func (v Value) Hint() string {
+	if len(v.text) < 3*hintLength {
+		return ""
+	}
+	return v.text[len(v.text)-hintLength:]
+}
 
 // Reveal is the secret itself, for the one place that sends or seals it.
 func (v Value) Reveal() string { return v.text }

@@ -28,6 +28,9 @@ func TestItPrintsAsRedacted(t *testing.T) {
 	if v.Reveal() != text || v.Empty() || !(Value{}).Empty() {
 		t.Error("it does not keep its text")
 	}
+	if minted := Mint("p-"); len(minted.Reveal()) != 45 || minted == Mint("p-") || minted.Hint() != minted.Reveal()[41:] || v.Hint() != "" {
+		t.Errorf("minted %q, hints %q and %q", minted.Reveal(), minted.Hint(), v.Hint())
+	}
 	var read Value
 	if err := json.Unmarshal([]byte(`"test-key"`), &read); err != nil || read != v {
 		t.Errorf("it reads as %q: %v", read.Reveal(), err)

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice/shared/admin"
 	"sluice/shared/admission"
 	"sluice/shared/fault"
 	"sluice/shared/llm"
@@ -86,10 +85,7 @@ func (p *product) authorize() (made secret.Value, err error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return secret.Value{}, fmt.Errorf("admin token: %w", err)
 	}
-	made, err = newSecret("sluice-admin-")
-	if err != nil {
-		return secret.Value{}, err
-	}
+	made = secret.Mint("sluice-admin-")
 	p.adminToken = made
 	return made, os.WriteFile(path, []byte(admission.Digest(made)+"\n"), 0o600)
 }
@@ -130,11 +126,7 @@ func (p *product) offerAnthropic(ctx context.Context, list []pool.Account) error
 }
 
 func (p *product) createAccount(ctx context.Context, a pool.Account, key secret.Value) error {
-	const hint = 4
-	a.ID, a.Auth, a.Weight = llm.NewID("acct_", time.Now()), provider.APIKey, 100
-	if text := key.Reveal(); len(text) > 2*hint {
-		a.Hint = text[len(text)-hint:]
-	}
+	a.ID, a.Auth, a.Weight, a.Hint = llm.NewID("acct_", time.Now()), provider.APIKey, 100, key.Hint()
 	var err error
 	if a.Sealed, err = p.sealer.Seal(ctx, a, &key, nil); err != nil {
 		return err
@@ -152,30 +144,18 @@ func (p *product) demoKey(ctx context.Context) (secret.Value, error) {
 	if err != nil || len(keys) > 0 {
 		return secret.Value{}, err
 	}
-	made, err := newSecret("sk-sluice-")
-	if err != nil {
-		return secret.Value{}, err
-	}
-	text := made.Reveal()
+	made := secret.Mint(admin.KeyPrefix)
 	_, err = p.records.Keys().Create(ctx, actor, admission.Key{
 		Owner: admission.Owner{
 			ID: llm.NewID("key_", time.Now()), Name: "demo", Status: admission.Active,
 			Limits: admission.Limits{Budgets: []admission.Budget{{Per: admission.Day, USD: demoBudget}}},
 		},
-		Digest: admission.Digest(made), Hint: text[len(text)-4:],
+		Digest: admission.Digest(made), Hint: made.Hint(),
 	})
 	if fault.CodeOf(err) == fault.Conflict { // another process was first
 		return secret.Value{}, nil
 	}
 	return made, err
-}
-
-func newSecret(prefix string) (secret.Value, error) {
-	var b [32]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		return secret.Value{}, err
-	}
-	return secret.New(prefix + base64.RawURLEncoding.EncodeToString(b[:])), nil
 }
 
 // print tells how to use what was started. Secrets are shown when they were made
