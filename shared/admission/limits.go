@@ -156,8 +156,7 @@ func PartitionOf(owner string) int {
 	return int(h % Partitions)
 }
 
-// Budgeted says whether any of the owners counts money, so that a model without
-// a price must be refused.
+// Budgeted says whether the limits count money.
 func (l Limits) Budgeted() bool {
 	return len(l.Budgets) > 0 || slices.ContainsFunc(l.Windows, func(w Window) bool { return w.USD > 0 })
 }
