@@ -22,8 +22,12 @@ type Config struct {
 	Listen          string        // address of relay and admin API
 	MetricsListen   string        // address of metrics and profiles; "" = off
 	RedisURL        secret.Value  // of the store; empty = embedded
+	RedisIAM        string        // kind/name of the store to sign in to with IAM; "" = as RedisURL says
 	DataDir         string        // of the embedded store, the late queue and the archive
+	KMSKey          string        // ARN of the master key; "" = a file in DataDir
+	ConfigBucket    string        // of the config log; "" = a file in DataDir
 	AdminToken      secret.Value  // of the admin API; empty = generated
+	AdminSecret     string        // ARN of the secret with AdminToken; "" = none
 	LogLevel        slog.Level    // least severe level that is logged
 	StreamMax       time.Duration // longest answer
 	StreamIdle      time.Duration // longest silence of an upstream within an answer
@@ -36,6 +40,8 @@ type Config struct {
 	Attempts        int           // accounts that are tried for a call
 	Prices          string        // path of a price file; "" = the built-in prices
 	QueryKey        bool          // keys are accepted as ?key=
+	Trace           bool          // segments are sent to the X-Ray daemon
+	EMFEvery        time.Duration // metrics are written for CloudWatch; 0 = never
 	Simulator       bool          // stand-in vendors are served locally
 	AnthropicAPIKey secret.Value  // offered as an account locally; empty = none
 }
@@ -79,11 +85,11 @@ func Read(environ []string) (*Config, error) {
 		}
 	}
 	problems = append(problems, unknown(environ, env)...)
-	if err := c.derive(env[goMemLimit]); err != nil {
-		problems = append(problems, err)
-	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
+	}
+	if err := c.derive(env[goMemLimit]); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
@@ -109,7 +115,7 @@ func unknown(environ []string, left map[string]string) []error {
 	for _, line := range environ { // in their order, so that messages are stable
 		name, _, _ := strings.Cut(line, "=")
 		if _, is := left[name]; is && strings.HasPrefix(name, prefix) {
-			problems = append(problems, fmt.Errorf("%s: no such setting (did you mean %s?)", name, closest(name)))
+			problems = append(problems, fmt.Errorf("%s: no such setting (did you mean %s?)", name, Closest(name, names())))
 			delete(left, name)
 		}
 	}
@@ -124,6 +130,9 @@ const defaultBodyMemory = 512 << 20
 // derive fills in what depends on other settings, and holds them against each
 // other.
 func (c *Config) derive(memoryLimit string) error {
+	if err := c.aws(); err != nil {
+		return err
+	}
 	if c.ShutdownTimeout == 0 {
 		c.ShutdownTimeout = c.StreamMax
 	}
@@ -137,4 +146,25 @@ func (c *Config) derive(memoryLimit string) error {
 		return fmt.Errorf("SLUICE_BODY_MEMORY=%d: smaller than SLUICE_MAX_BODY=%d: no body would fit", c.BodyMemory, c.MaxBody)
 	}
 	return nil
+}
+
+// aws holds the settings for AWS against each other.
+func (c *Config) aws() error {
+	switch {
+	case c.RedisIAM != "" && !strings.HasPrefix(c.RedisURL.Reveal(), "rediss://"):
+		return errors.New("SLUICE_REDIS_IAM: needs SLUICE_REDIS_URL=rediss://USER@HOST:6379: IAM signs in over TLS only")
+	case c.ConfigBucket != "" && c.KMSKey == "":
+		return errors.New("SLUICE_CONFIG_BUCKET: needs SLUICE_KMS_KEY: a log that outlives this machine must not be sealed with a key that does not")
+	case c.AdminSecret != "" && !c.AdminToken.Empty():
+		return errors.New("SLUICE_ADMIN_SECRET: not together with SLUICE_ADMIN_TOKEN")
+	}
+	return nil
+}
+
+func names() []string {
+	var all []string
+	for _, s := range Table() {
+		all = append(all, s.Name)
+	}
+	return all
 }

@@ -45,6 +45,8 @@ func TestRead(t *testing.T) {
 			"SLUICE_DATA_DIR=/var/lib/sluice", "SLUICE_ADMIN_TOKEN=test-token-test-token", "SLUICE_LOG_LEVEL=warn",
 			"SLUICE_STREAM_MAX=5m", "SLUICE_STREAM_IDLE=60s", "SLUICE_HEADER_TIMEOUT=30s", "SLUICE_PING_EVERY=0s",
 			"SLUICE_DRAIN_TIMEOUT=0", "SLUICE_SHUTDOWN_TIMEOUT=10s", "SLUICE_MAX_BODY=1MiB", "SLUICE_BODY_MEMORY=2GB",
+			"SLUICE_REDIS_IAM=serverless/sluice", "SLUICE_KMS_KEY=arn:aws:kms:eu-west-1:000000000000:key/k", "SLUICE_CONFIG_BUCKET=b",
+			"SLUICE_TRACE=true", "SLUICE_EMF_EVERY=20s",
 			"SLUICE_ATTEMPTS=5", "SLUICE_PRICES=prices.json", "SLUICE_QUERY_KEY=true", "SLUICE_SIMULATOR=true", "ANTHROPIC_API_KEY=test-key",
 		}, func(c *Config) {
 			*c = Config{
@@ -52,8 +54,12 @@ func TestRead(t *testing.T) {
 				AdminToken: secret.New("test-token-test-token"), LogLevel: slog.LevelWarn,
 				StreamMax: 5 * time.Minute, StreamIdle: time.Minute, HeaderTimeout: 30 * time.Second, ShutdownTimeout: 10 * time.Second,
 				MaxBody: 1 << 20, BodyMemory: 2 << 30, Attempts: 5, Prices: "prices.json", QueryKey: true, Simulator: true,
-				AnthropicAPIKey: secret.New("test-key"),
+				AnthropicAPIKey: secret.New("test-key"), RedisIAM: "serverless/sluice",
+				KMSKey: "arn:aws:kms:eu-west-1:000000000000:key/k", ConfigBucket: "b", Trace: true, EMFEvery: 20 * time.Second,
 			}
+		}},
+		"admin secret": {[]string{"SLUICE_ADMIN_SECRET=arn:aws:secretsmanager:eu-west-1:000000000000:secret:s"}, func(c *Config) {
+			c.AdminSecret = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:s"
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -72,24 +78,29 @@ func TestRead(t *testing.T) {
 
 func TestReadSaysWhatIsWrong(t *testing.T) {
 	for environ, want := range map[string]string{
-		"SLUICE_STREAM_IDLE=abc":                       "SLUICE_STREAM_IDLE=abc: not a duration (want e.g. 120s)",
-		"SLUICE_STREAM_MAX=0s":                         "SLUICE_STREAM_MAX=0s: too short (want 1s or more)",
-		"SLUICE_STREAMIDLE=5s":                         "SLUICE_STREAMIDLE: no such setting (did you mean SLUICE_STREAM_IDLE?)",
-		"SLUICE_REDISURL=redis://x:test-key@h":         "SLUICE_REDISURL: no such setting (did you mean SLUICE_REDIS_URL?)",
-		"SLUICE_LISTEN=8080":                           "SLUICE_LISTEN=8080: not an address (want host:port, e.g. 127.0.0.1:8080)",
-		"SLUICE_LISTEN=127.0.0.1:http":                 "SLUICE_LISTEN=127.0.0.1:http: not an address (want host:port, e.g. 127.0.0.1:8080)",
-		"SLUICE_METRICS_LISTEN=no":                     "SLUICE_METRICS_LISTEN=no: not an address (want host:port, e.g. 127.0.0.1:8080)",
-		"SLUICE_REDIS_URL=http://x:test-key@h":         "SLUICE_REDIS_URL: not the URL of a Redis (want redis://host:6379 or rediss://user:password@host:6379)",
-		"SLUICE_REDIS_URL=redis://x:test-key%zz@h":     "SLUICE_REDIS_URL: not the URL of a Redis (want redis://host:6379 or rediss://user:password@host:6379)",
-		"SLUICE_ADMIN_TOKEN=short":                     "SLUICE_ADMIN_TOKEN: too short (want 16 characters or more)",
-		"SLUICE_LOG_LEVEL=loud":                        "SLUICE_LOG_LEVEL=loud: not a level (want debug, info, warn or error)",
-		"SLUICE_ATTEMPTS=0":                            "SLUICE_ATTEMPTS=0: not a number from 1 to 10",
-		"SLUICE_ATTEMPTS=many":                         "SLUICE_ATTEMPTS=many: not a number from 1 to 10",
-		"SLUICE_MAX_BODY=32TB":                         "SLUICE_MAX_BODY=32TB: not a size (want e.g. 32MB)",
-		"SLUICE_MAX_BODY=9000000000GB":                 "SLUICE_MAX_BODY=9000000000GB: not a size (want e.g. 32MB)",
+		"SLUICE_STREAM_IDLE=abc":                   "SLUICE_STREAM_IDLE=abc: not a duration (want e.g. 120s)",
+		"SLUICE_STREAM_MAX=0s":                     "SLUICE_STREAM_MAX=0s: too short (want 1s or more)",
+		"SLUICE_STREAMIDLE=5s":                     "SLUICE_STREAMIDLE: no such setting (did you mean SLUICE_STREAM_IDLE?)",
+		"SLUICE_REDISURL=redis://x:test-key@h":     "SLUICE_REDISURL: no such setting (did you mean SLUICE_REDIS_URL?)",
+		"SLUICE_LISTEN=8080":                       "SLUICE_LISTEN=8080: not an address (want host:port, e.g. 127.0.0.1:8080)",
+		"SLUICE_LISTEN=127.0.0.1:http":             "SLUICE_LISTEN=127.0.0.1:http: not an address (want host:port, e.g. 127.0.0.1:8080)",
+		"SLUICE_METRICS_LISTEN=no":                 "SLUICE_METRICS_LISTEN=no: not an address (want host:port, e.g. 127.0.0.1:8080)",
+		"SLUICE_REDIS_URL=http://x:test-key@h":     "SLUICE_REDIS_URL: not the URL of a Redis (want redis://host:6379 or rediss://user:password@host:6379)",
+		"SLUICE_REDIS_URL=redis://x:test-key%zz@h": "SLUICE_REDIS_URL: not the URL of a Redis (want redis://host:6379 or rediss://user:password@host:6379)",
+		"SLUICE_ADMIN_TOKEN=short":                 "SLUICE_ADMIN_TOKEN: too short (want 16 characters or more)",
+		"SLUICE_LOG_LEVEL=loud":                    "SLUICE_LOG_LEVEL=loud: not a level (want debug, info, warn or error)",
+		"SLUICE_ATTEMPTS=0":                        "SLUICE_ATTEMPTS=0: not a number from 1 to 10",
+		"SLUICE_ATTEMPTS=many":                     "SLUICE_ATTEMPTS=many: not a number from 1 to 10",
+		"SLUICE_MAX_BODY=32TB":                     "SLUICE_MAX_BODY=32TB: not a size (want e.g. 32MB)",
+		"SLUICE_MAX_BODY=9000000000GB":             "SLUICE_MAX_BODY=9000000000GB: not a size (want e.g. 32MB)",
+		"SLUICE_REDIS_IAM=sluice":                  "SLUICE_REDIS_IAM=sluice: not a store to sign in to (want serverless/NAME, nodes/NAME or memorydb/NAME)",
+		"SLUICE_REDIS_IAM=nodes/s":                 "SLUICE_REDIS_IAM: needs SLUICE_REDIS_URL=rediss://USER@HOST:6379: IAM signs in over TLS only",
+		"SLUICE_KMS_KEY=alias/k":                   "SLUICE_KMS_KEY=alias/k: not an ARN (want arn:aws:SERVICE:REGION:ACCOUNT:RESOURCE)",
+		"SLUICE_CONFIG_BUCKET=b":                   "SLUICE_CONFIG_BUCKET: needs SLUICE_KMS_KEY: a log that outlives this machine must not be sealed with a key that does not",
+		"SLUICE_ADMIN_SECRET=arn:a:b:c:d:e SLUICE_ADMIN_TOKEN=test-token-test-token": "SLUICE_ADMIN_SECRET: not together with SLUICE_ADMIN_TOKEN",
 		"SLUICE_QUERY_KEY=yes":                         "SLUICE_QUERY_KEY=yes: neither true nor false",
 		"SLUICE_BODY_MEMORY=1MB":                       "SLUICE_BODY_MEMORY=1048576: smaller than SLUICE_MAX_BODY=33554432: no body would fit",
-		"SLUICE_ATTEMPTS=x SLUICE_X=1 SLUICE_LISTEN=y": "SLUICE_LISTEN=y: not an address (want host:port, e.g. 127.0.0.1:8080)\nSLUICE_ATTEMPTS=x: not a number from 1 to 10\nSLUICE_X: no such setting (did you mean SLUICE_LISTEN?)",
+		"SLUICE_ATTEMPTS=x SLUICE_X=1 SLUICE_LISTEN=y": "SLUICE_LISTEN=y: not an address (want host:port, e.g. 127.0.0.1:8080)\nSLUICE_ATTEMPTS=x: not a number from 1 to 10\nSLUICE_X: no such setting (did you mean SLUICE_TRACE?)",
 	} {
 		_, err := Read(strings.Fields(environ))
 		if err == nil {

@@ -34,8 +34,12 @@ func table() []row {
 			read:    readMetricsListen,
 		},
 		hidden("SLUICE_REDIS_URL", "Redis or Valkey, redis:// or rediss://; empty = embedded store", func(c *Config) *secret.Value { return &c.RedisURL }, redisURL),
+		text("SLUICE_REDIS_IAM", "", "sign in to the store with IAM, as the user in SLUICE_REDIS_URL: serverless/NAME or nodes/NAME (ElastiCache), or memorydb/NAME", func(c *Config) *string { return &c.RedisIAM }, signIn),
 		text("SLUICE_DATA_DIR", "data", "directory of the embedded store and of local files", func(c *Config) *string { return &c.DataDir }, nil),
+		text("SLUICE_KMS_KEY", "", "ARN of the KMS key that seals credentials and the config log; unset = a key in SLUICE_DATA_DIR", func(c *Config) *string { return &c.KMSKey }, arn),
+		text("SLUICE_CONFIG_BUCKET", "", "S3 bucket of the config log; unset = a file in SLUICE_DATA_DIR", func(c *Config) *string { return &c.ConfigBucket }, nil),
 		hidden("SLUICE_ADMIN_TOKEN", "token of the admin API, 16 characters or more; generated and printed once when unset", func(c *Config) *secret.Value { return &c.AdminToken }, adminToken),
+		text("SLUICE_ADMIN_SECRET", "", "ARN of the Secrets Manager secret that holds the token of the admin API", func(c *Config) *string { return &c.AdminSecret }, arn),
 		{
 			Setting: Setting{"SLUICE_LOG_LEVEL", "info", "least severe level that is logged: debug, info, warn or error"},
 			read:    readLogLevel,
@@ -54,6 +58,8 @@ func table() []row {
 		},
 		text("SLUICE_PRICES", "", "path of a price file that overrides the built-in prices", func(c *Config) *string { return &c.Prices }, nil),
 		flag("SLUICE_QUERY_KEY", "false", "accept keys as ?key=", func(c *Config) *bool { return &c.QueryKey }),
+		flag("SLUICE_TRACE", "false", "send X-Ray segments to the daemon at AWS_XRAY_DAEMON_ADDRESS", func(c *Config) *bool { return &c.Trace }),
+		span("SLUICE_EMF_EVERY", "0s", "how often metrics are written to standard output for CloudWatch; 0 = never", 0, func(c *Config) *time.Duration { return &c.EMFEvery }),
 		flag("SLUICE_SIMULATOR", "false", "serve stand-in vendors, for trying out without an account", func(c *Config) *bool { return &c.Simulator }),
 		hidden("ANTHROPIC_API_KEY", "key of Anthropic that the local process offers as an account", func(c *Config) *secret.Value { return &c.AnthropicAPIKey }, nil),
 	}

@@ -31,6 +31,22 @@ func redisURL(value string) error {
 	return nil
 }
 
+// signIn reads how to sign in to the store with IAM: its kind and name.
+func signIn(value string) error {
+	kind, name, ok := strings.Cut(value, "/")
+	if !ok || name == "" || kind != "serverless" && kind != "nodes" && kind != "memorydb" {
+		return errors.New("not a store to sign in to (want serverless/NAME, nodes/NAME or memorydb/NAME)")
+	}
+	return nil
+}
+
+func arn(value string) error {
+	if parts := strings.SplitN(value, ":", 6); len(parts) < 6 || parts[0] != "arn" {
+		return errors.New("not an ARN (want arn:aws:SERVICE:REGION:ACCOUNT:RESOURCE)")
+	}
+	return nil
+}
+
 const shortestToken = 16
 
 func adminToken(value string) error {
@@ -92,12 +108,12 @@ func size(value string) (int64, error) {
 	return n * unit, nil
 }
 
-// closest is the name of the table that is the fewest edits away.
-func closest(name string) string {
+// Closest is the one of known that is the fewest edits away from name.
+func Closest(name string, known []string) string {
 	best, fewest := "", math.MaxInt
-	for _, s := range Table() {
-		if n := edits(name, s.Name); n < fewest {
-			best, fewest = s.Name, n
+	for _, k := range known {
+		if n := edits(name, k); n < fewest {
+			best, fewest = k, n
 		}
 	}
 	return best

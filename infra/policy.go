@@ -1,0 +1,79 @@
+package main
+
+import (
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awssqs"
+)
+
+// Policies are written out here, not granted by constructs: those allow families
+// of actions (kms:GenerateDataKey*, s3:GetObject*), and none is needed.
+
+func allow(resources []*string, actions ...string) awsiam.PolicyStatement {
+	return awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
+		Effect: awsiam.Effect_ALLOW, Actions: strs(actions...), Resources: &resources,
+	})
+}
+
+func any1(arns ...*string) []*string { return arns }
+
+// everything is for actions that know no resources.
+func everything() []*string { return any1(str("*")) }
+
+// signIn allows signing in to the store.
+func signIn(h *held) awsiam.PolicyStatement {
+	return awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
+		Effect: awsiam.Effect_ALLOW, Actions: &h.store.actions, Resources: &h.store.arns,
+	})
+}
+
+// trace allows sending segments and reading sampling rules, which know no resources.
+func trace() awsiam.PolicyStatement {
+	return allow(everything(), "xray:PutTraceSegments", "xray:PutTelemetryRecords")
+}
+
+// relayMay is what the relay may do, on either host.
+func relayMay(s *Switches, h *held) []awsiam.PolicyStatement {
+	seal := allow(any1(h.master.KeyArn()), "kms:Encrypt", "kms:Decrypt")
+	seal.AddCondition(str("StringEquals"), map[string]any{"kms:EncryptionContext:sluice": "data-key"})
+	bucketKey := allow(any1(h.data.KeyArn()), "kms:GenerateDataKey", "kms:Decrypt")
+	bucketKey.AddCondition(str("StringEquals"), map[string]any{"kms:ViaService": str("s3.%s.amazonaws.com", *h.stack.Region())})
+	may := []awsiam.PolicyStatement{
+		signIn(h), trace(), seal, bucketKey,
+		allow(any1(str("%s/config/*", *h.config.BucketArn())), "s3:GetObject", "s3:PutObject"),
+		allow(any1(h.config.BucketArn()), "s3:ListBucket"),
+		allow(any1(h.adminToken.SecretArn()), "secretsmanager:GetSecretValue"),
+	}
+	if len(s.BedrockRoles) > 0 {
+		may = append(may, allow(*strs(s.BedrockRoles...), "sts:AssumeRole", "sts:TagSession"))
+	}
+	return may
+}
+
+// functionRole is a role for a function in the VPC that writes to a log group.
+func functionRole(stack awscdk.Stack, id string, logs awslogs.LogGroup, may ...awsiam.PolicyStatement) awsiam.Role {
+	role := awsiam.NewRole(stack, str(id), &awsiam.RoleProps{AssumedBy: service("lambda.amazonaws.com")})
+	may = append(may,
+		allow(any1(logs.LogGroupArn()), "logs:CreateLogStream", "logs:PutLogEvents"),
+		// Interfaces of functions are made before they have a name to allow.
+		allow(everything(), "ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets",
+			"ec2:DeleteNetworkInterface", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"),
+	)
+	for _, statement := range may {
+		role.AddToPolicy(statement)
+	}
+	return role
+}
+
+// service is an AWS service that acts for this account only.
+func service(name string) awsiam.IPrincipal {
+	return awsiam.NewServicePrincipal(str(name), nil)
+}
+
+// deadLetters is a queue for what could not be delivered.
+func deadLetters(stack awscdk.Stack, id string) awssqs.Queue {
+	return awssqs.NewQueue(stack, str(id), &awssqs.QueueProps{
+		Encryption: awssqs.QueueEncryption_SQS_MANAGED, EnforceSSL: yes(), RetentionPeriod: awscdk.Duration_Days(num(14)),
+	})
+}
