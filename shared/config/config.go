@@ -161,6 +161,22 @@ func (c *Config) aws() error {
 	return nil
 }
 
+// Local refuses settings that need AWS, for a process that is built without it.
+func (c *Config) Local() error {
+	for name, value := range map[string]string{
+		"SLUICE_REDIS_IAM": c.RedisIAM, "SLUICE_KMS_KEY": c.KMSKey,
+		"SLUICE_CONFIG_BUCKET": c.ConfigBucket, "SLUICE_ADMIN_SECRET": c.AdminSecret,
+	} {
+		if value != "" {
+			return fmt.Errorf("%s: this process is built without AWS; the streamer of a deployment reads it", name)
+		}
+	}
+	if c.Trace {
+		return errors.New("SLUICE_TRACE: this process is built without X-Ray; the streamer of a deployment reads it")
+	}
+	return nil
+}
+
 func names() []string {
 	var all []string
 	for _, s := range Table() {

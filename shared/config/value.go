@@ -49,7 +49,8 @@ func arn(value string) error {
 
 const shortestToken = 16
 
-func adminToken(value string) error {
+// AdminToken refuses a token that is too short to be a secret.
+func AdminToken(value string) error {
 	if len(value) < shortestToken {
 		return fmt.Errorf("too short (want %d characters or more)", shortestToken)
 	}

@@ -46,7 +46,7 @@ func run(ctx context.Context, args, environ []string, out, logs io.Writer) (err 
 	if err != nil {
 		return err
 	}
-	return p.serve(drain, abort, func(at net.Addr) { welcome.print(out, at) })
+	return p.Serve(drain, abort, func(at net.Addr) { welcome.print(out, at) })
 }
 
 // help answers --help, and everything else that is no setting.

@@ -20,6 +20,7 @@ import (
 	"sluice/shared/pool"
 	"sluice/shared/provider"
 	"sluice/shared/secret"
+	"sluice/streamer/node"
 )
 
 const (
@@ -47,12 +48,8 @@ func (p *product) seed(ctx context.Context) (*welcome, error) {
 	if !p.settings.RedisURL.Empty() {
 		w.store = "Redis (SLUICE_REDIS_URL)"
 	}
-	made, err := p.authorize()
-	if err != nil {
-		return nil, err
-	}
-	w.token = made
-	list, _, err := p.records.Accounts().List(ctx, "", maxAccounts)
+	w.token = p.madeToken
+	list, _, err := p.Records().Accounts().List(ctx, "", maxAccounts)
 	if err != nil {
 		return nil, err
 	}
@@ -70,24 +67,24 @@ func (p *product) seed(ctx context.Context) (*welcome, error) {
 const maxAccounts = 200
 
 // authorize settles the admin token: that of the settings, else the one whose
-// digest the data directory keeps, else a new one, which it returns.
-func (p *product) authorize() (made secret.Value, err error) {
+// digest the data directory keeps, else a new one.
+func (p *product) authorize(o *node.Options) error {
 	if !p.settings.AdminToken.Empty() {
-		p.adminToken = p.settings.AdminToken
-		return secret.Value{}, nil
+		o.AdminToken = p.settings.AdminToken
+		return nil
 	}
 	path := filepath.Join(p.settings.DataDir, "admin-token.sha256")
 	sum, err := os.ReadFile(path)
 	if err == nil {
-		p.adminSum = strings.TrimSpace(string(sum))
-		return secret.Value{}, nil
+		o.AdminSum = strings.TrimSpace(string(sum))
+		return nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return secret.Value{}, fmt.Errorf("admin token: %w", err)
+		return fmt.Errorf("admin token: %w", err)
 	}
-	made = secret.Mint("sluice-admin-")
-	p.adminToken = made
-	return made, os.WriteFile(path, []byte(admission.Digest(made)+"\n"), 0o600)
+	p.madeToken = secret.Mint("sluice-admin-")
+	o.AdminToken = p.madeToken
+	return os.WriteFile(path, []byte(admission.Digest(p.madeToken)+"\n"), 0o600)
 }
 
 // offerSimulator sees to it that an account for the stand-in vendor is there and
@@ -104,7 +101,7 @@ func (p *product) offerSimulator(ctx context.Context, list []pool.Account) error
 			return nil
 		}
 		a.BaseURL = p.simulator
-		_, err := p.records.Accounts().Update(ctx, actor, a)
+		_, err := p.Records().Accounts().Update(ctx, actor, a)
 		return err
 	}
 	return p.createAccount(ctx, pool.Account{
@@ -128,10 +125,10 @@ func (p *product) offerAnthropic(ctx context.Context, list []pool.Account) error
 func (p *product) createAccount(ctx context.Context, a pool.Account, key secret.Value) error {
 	a.ID, a.Auth, a.Weight, a.Hint = llm.NewID("acct_", time.Now()), provider.APIKey, 100, key.Hint()
 	var err error
-	if a.Sealed, err = p.sealer.Seal(ctx, a, &key, nil); err != nil {
+	if a.Sealed, err = p.Sealer().Seal(ctx, a, &key, nil); err != nil {
 		return err
 	}
-	_, err = p.records.Accounts().Create(ctx, actor, a)
+	_, err = p.Records().Accounts().Create(ctx, actor, a)
 	return err
 }
 
@@ -140,12 +137,12 @@ func (p *product) demoKey(ctx context.Context) (secret.Value, error) {
 	if p.simulator == "" && p.settings.AnthropicAPIKey.Empty() {
 		return secret.Value{}, nil
 	}
-	keys, _, err := p.records.Keys().List(ctx, "", 1)
+	keys, _, err := p.Records().Keys().List(ctx, "", 1)
 	if err != nil || len(keys) > 0 {
 		return secret.Value{}, err
 	}
 	made := secret.Mint(admin.KeyPrefix)
-	_, err = p.records.Keys().Create(ctx, actor, admission.Key{
+	_, err = p.Records().Keys().Create(ctx, actor, admission.Key{
 		Owner: admission.Owner{
 			ID: llm.NewID("key_", time.Now()), Name: "demo", Status: admission.Active,
 			Limits: admission.Limits{Budgets: []admission.Budget{{Per: admission.Day, USD: demoBudget}}},

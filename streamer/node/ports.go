@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -33,7 +33,7 @@ func (c census) Counts(ctx context.Context) (admin.Counts, error) {
 }
 
 // tester tests accounts through the relay.
-type tester struct{ *product }
+type tester struct{ *Node }
 
 // testModels are asked for in turn until the account serves one of them.
 var testModels = []string{"claude-haiku-4-5", "claude-sonnet-4-5", "claude-opus-4-5"}
@@ -51,33 +51,33 @@ func (t tester) Test(ctx context.Context, id string) (admin.TestResult, error) {
 	return result, nil
 }
 
-func (p *product) admin() http.Handler {
-	name, _, _ := net.SplitHostPort(p.settings.Listen)
+func (n *Node) admin() http.Handler {
+	name, _, _ := net.SplitHostPort(n.o.Settings.Listen)
 	ip := net.ParseIP(name)
 	return admin.New(admin.Deps{
-		Token: p.adminToken, TokenSum: p.adminSum,
-		Keys: p.records.Keys(), Users: p.records.Users(), Teams: p.records.Teams(), Accounts: p.records.Accounts(),
-		Census: census{p.records}, Credentials: p.sealer, Usage: p.records.Usage(), Ledger: p.ledger, Health: p.accounts,
-		Tester:   tester{p},
+		Token: n.o.AdminToken, TokenSum: n.o.AdminSum,
+		Keys: n.records.Keys(), Users: n.records.Users(), Teams: n.records.Teams(), Accounts: n.records.Accounts(),
+		Census: census{n.records}, Credentials: n.sealer, Usage: n.records.Usage(), Ledger: n.ledger, Health: n.accounts,
+		Tester:   tester{n},
 		Vendors:  []admin.Vendor{{Name: "anthropic"}, {Name: "compatible", NeedsURL: true}},
 		Dialects: []llm.Protocol{llm.Anthropic},
 		Loopback: name == "localhost" || ip != nil && ip.IsLoopback(),
-		Logger:   p.log,
+		Logger:   n.o.Logger,
 	})
 }
 
 // serveMetrics serves figures and profiles of the process on a listener of its
 // own; the func it returns stops that.
-func (p *product) serveMetrics() (stop func(), err error) {
-	if p.settings.MetricsListen == "" {
+func (n *Node) serveMetrics() (stop func(), err error) {
+	if n.o.Settings.MetricsListen == "" {
 		return func() {}, nil
 	}
-	l, err := net.Listen("tcp", p.settings.MetricsListen)
+	l, err := net.Listen("tcp", n.o.Settings.MetricsListen)
 	if err != nil {
 		return nil, errors.Join(errors.New("SLUICE_METRICS_LISTEN: choose another address, or off"), err)
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /metrics", p.relay.Metrics)
+	mux.HandleFunc("GET /metrics", n.relay.Metrics)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
@@ -86,12 +86,12 @@ func (p *product) serveMetrics() (stop func(), err error) {
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			p.log.Error("metrics stopped", "error", err)
+			n.o.Logger.Error("metrics stopped", "error", err)
 		}
 	})
 	return func() {
 		if err := srv.Close(); err != nil {
-			p.log.Warn("metrics", "error", err)
+			n.o.Logger.Warn("metrics", "error", err)
 		}
 		serving.Wait()
 	}, nil
