@@ -3,13 +3,18 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-COVERED  := ./shared/...,./streamer/...
+CDK      := aws-cdk@2.1148.1
+COVERED  := ./shared/...,./streamer/...,./functions/...
 FUZZTIME ?= 20s
+FOR_ARM  := GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -tags lambda.norpc
+WITH_CDK := export PATH="$$(.ci/node):$$PATH" &&
+ARGS     ?=
 
-.PHONY: help run build test short vet lint arch fuzz bench cover clean
+.PHONY: help run build test test-infra short vet lint arch fuzz bench cover clean \
+	artifacts check synth diff deploy destroy verify-aws cost
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## run the whole product on 127.0.0.1:8080, store embedded (settings: bin/sluice --help)
 	@SLUICE_SIMULATOR=$${SLUICE_SIMULATOR:-true} exec bin/sluice
@@ -19,12 +24,16 @@ build: ## build bin/sluice, the whole product in one process
 
 test: ## run every test under the race detector, with real redis-servers; hold coverage above 80 %
 	@.ci/redis-server
-	go test -race -timeout 20m -coverpkg=$(COVERED) -coverprofile=cover.out ./...
+	go test -race -timeout 20m -coverpkg=$(COVERED) -coverprofile=cover.out $$(go list ./... | grep -v '/infra$$')
 	@.ci/coverage cover.out 80
+	@$(MAKE) --no-print-directory test-infra
+
+test-infra: artifacts ## run the tests of the CloudFormation templates only (the first build takes minutes)
+	$(WITH_CDK) go test -timeout 20m ./infra
 
 short: ## run the tests that need no cluster and no long run
 	@.ci/redis-server
-	go test -short ./...
+	go test -short $$(go list ./... | grep -v '/infra$$')
 
 vet: ## go vet, and gofmt on every file
 	go vet ./...
@@ -50,5 +59,36 @@ bench: ## run the benchmarks of the hot paths
 cover: test ## show the coverage of each function
 	go tool cover -func=cover.out
 
+artifacts: ## build what is deployed, for arm64, and the tools that deploy it
+	@mkdir -p bin/lambda/relay
+	@$(FOR_ARM) -o bin/arm64/streamer ./streamer
+	@cp bin/arm64/streamer bin/lambda/relay/bootstrap
+	@for f in functions/*/; do $(FOR_ARM) -o bin/lambda/$$(basename $$f)/bootstrap ./$$f || exit 1; done
+	@go build -o bin/infra ./infra && go build -o bin/deploy ./infra/deploy && go build -o bin/verify ./infra/verify
+
+check: artifacts ## say whether everything that a deployment needs is here, a line each
+	@$(WITH_CDK) bin/deploy check --cdk $(CDK)
+
+synth: artifacts ## write the CloudFormation templates to cdk.out (ARGS="-c profile=ha" and so on)
+	@$(WITH_CDK) npx --yes $(CDK) synth --quiet $(ARGS)
+
+diff: artifacts ## show what deploy would change
+	@$(WITH_CDK) npx --yes $(CDK) diff $(ARGS)
+
+deploy: check ## deploy to the AWS account of your credentials: image, SluiceData, SluiceApp
+	@$(WITH_CDK) npx --yes $(CDK) synth --quiet $(ARGS)
+	@bin/deploy push --binary bin/arm64/streamer
+	@$(WITH_CDK) npx --yes $(CDK) deploy --all --app cdk.out
+
+destroy: artifacts ## remove SluiceApp; SluiceData, with all that was recorded, stays
+	@$(WITH_CDK) npx --yes $(CDK) destroy SluiceApp $(ARGS)
+	@echo "SluiceData is kept: it holds keys, budgets and usage. README.md says how to remove it."
+
+verify-aws: ## check a deployment for what only AWS can show: yes or no for each
+	@go build -o bin/verify ./infra/verify && bin/verify $(ARGS)
+
+cost: ## compute infra/COST.md anew from the templates and infra/cost/prices.json
+	$(WITH_CDK) go test -count=1 ./infra -run TestCostPage -update
+
 clean: ## remove what was built, and the local data
-	rm -rf bin cover.out data
+	rm -rf bin cover.out data cdk.out

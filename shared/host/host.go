@@ -36,16 +36,16 @@ type Options struct {
 }
 
 const (
-	// defaultIdle is above the longest idle timeout of a balancer in front (ALB,
+	// DefaultIdle is above the longest idle timeout of a balancer in front (ALB,
 	// 900 s): the end that reuses connections must be the first to close them.
-	defaultIdle    = 16 * time.Minute
+	DefaultIdle    = 16 * time.Minute
 	defaultGrace   = 3 * time.Second
 	headerTimeout  = 10 * time.Second
 	maxHeaderBytes = 64 << 10
 )
 
 func (o Options) filled() Options {
-	o.Idle = cmp.Or(o.Idle, defaultIdle)
+	o.Idle = cmp.Or(o.Idle, DefaultIdle)
 	o.Grace = cmp.Or(o.Grace, defaultGrace)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	o.Ready = cmp.Or(o.Ready, new(Readiness))
