@@ -39,6 +39,7 @@ var rules = []rule{
 	{"shared/store shared/store/* shared/archive shared/vault shared/credential", append(append([]string{"shared/store", "shared/store/*", "shared/provider", "shared/archive", "shared/vault", "shared/credential"}, stages...), vocabulary...), "adapters know the stages whose ports they implement"},
 	{"shared/simulator", vocabulary, "the simulator is a vendor: it shares nothing with the relay that asks it"},
 	{"streamer/relay", append(append(append([]string{"shared/host", "shared/egress"}, wire...), stages...), vocabulary...), "the relay is where stages meet; it knows no store and no SDK"},
+	{"infra/cost", []string{"shared/money"}, "the cost page reads templates; it knows neither the CDK that writes them nor the product"},
 	{"streamer/* functions/*", nil, "mains wire what is in shared; functions never import one another or the streamer"},
 }
 
