@@ -133,9 +133,9 @@ func TestLines(t *testing.T) {
 		{small, "Tasks: processor", [3]string{"5.90935", "5.90935", "35.4561"}}, // 0.25 × 730 × 0.03238; six tasks for 2,283 streams
 		{small, "Tasks: memory", [3]string{"1.2994", "1.2994", "7.7964"}},
 		{small, "Load balancer", [3]string{"16.425", "16.425", "16.425"}},
-		{small, "Capacity of the balancer", [3]string{"0", "0.88", "88"}},                     // 110 GB at 1 GB an LCU-hour
-		{small, "Public IPv4 address of the balancer", [3]string{"7.30", "7.30", "7.30"}},     // two subnets
-		{small, "Public IPv4 address of a task", [3]string{"3.65", "3.65", "21.90"}},          // one a task
+		{small, "Capacity of the balancer", [3]string{"0", "0.88", "88"}},                         // 110 GB at 1 GB an LCU-hour
+		{small, "Public IPv4 address of the balancer", [3]string{"7.30", "7.30", "7.30"}},         // two subnets
+		{small, "Public IPv4 address of a task", [3]string{"3.65", "3.65", "21.90"}},              // one a task
 		{small, "Store: data, at least the minimum", [3]string{"6.132", "6.132", "501.39322044"}}, // 100 MB; 10 MB and 350 bytes a request for 7 days
 		{small, "Alarm of target tracking", [3]string{"0.20", "0.20", "0.20"}},
 		{small, "Data out: answers to clients, requests to the vendor", [3]string{"0", "9.90", "990"}},

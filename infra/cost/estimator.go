@@ -13,14 +13,15 @@ type estimator struct {
 	set     *templates
 	prices  map[string]Price
 	fleet   fleet
-	items   map[itemKey]*Item // equal resources at one price are one line
+	items   []*Item
+	lines   map[itemKey]*Item // of items: equal resources at one price are one line
 	remarks []string
 }
 
 type itemKey struct{ resource, price string }
 
 func newEstimator(prices []Price, set *templates) *estimator {
-	e := &estimator{set: set, prices: map[string]Price{}, items: map[itemKey]*Item{}}
+	e := &estimator{set: set, prices: map[string]Price{}, lines: map[itemKey]*Item{}}
 	for _, p := range prices {
 		e.prices[p.Key] = p
 	}
@@ -56,10 +57,10 @@ func (e *estimator) add(resource, price string, q [3]Quantity) error {
 		return fmt.Errorf("%s has no price: add %q to infra/cost/prices.json, with its source", resource, price)
 	}
 	key := itemKey{resource, price}
-	it := e.items[key]
+	it := e.lines[key]
 	if it == nil {
 		it = &Item{Resource: resource, Price: p}
-		e.items[key] = it
+		e.lines[key], e.items = it, append(e.items, it)
 	}
 	for i := range q {
 		it.Quantity[i] += q[i]

@@ -153,6 +153,11 @@ func (e *estimator) streamers() map[*resource]bool {
 	return found
 }
 
+const (
+	alias   = "AWS::Lambda::Alias"
+	version = "AWS::Lambda::Version"
+)
+
 // functions are the functions that a property refers to, through an alias or a
 // version too.
 func (e *estimator) functions(r *resource, path string) []*resource {
@@ -161,7 +166,7 @@ func (e *estimator) functions(r *resource, path string) []*resource {
 		switch {
 		case t.kind == "AWS::Lambda::Function":
 			found = append(found, t)
-		case t.kind == "AWS::Lambda::Alias" || t.kind == "AWS::Lambda::Version":
+		case t.kind == alias && r.kind != alias && r.kind != version, t.kind == version && r.kind != version: // no circles
 			found = append(found, e.functions(t, "FunctionName")...)
 		}
 	}
