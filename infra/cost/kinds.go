@@ -18,7 +18,7 @@ func kinds() map[string]pricer {
 		"AWS::ApiGateway::Stage":                    stage,
 		"AWS::ApiGatewayV2::Api":                    httpAPI,
 		"AWS::WAFv2::WebACL":                        webACL,
-		"AWS::Route53::HostedZone":                  each1("DNS zone", "hosted-zone"),
+		"AWS::Route53::HostedZone":                  monthly("DNS zone", "hosted-zone"),
 
 		"AWS::ECS::Cluster":                          cluster,
 		"AWS::ECS::Service":                          service,
@@ -32,12 +32,12 @@ func kinds() map[string]pricer {
 		"AWS::ElastiCache::ReplicationGroup": replicationGroup,
 		"AWS::MemoryDB::Cluster":             memoryDB,
 		"AWS::KMS::Key":                      key,
-		"AWS::SecretsManager::Secret":        each1("Secret", "secret"),
+		"AWS::SecretsManager::Secret":        monthly("Secret", "secret"),
 		"AWS::SSM::Parameter":                parameter,
 
 		"AWS::CloudWatch::Alarm":     alarm,
-		"AWS::CloudWatch::Dashboard": each1("Dashboard", "dashboard"),
-		"AWS::Logs::MetricFilter":    each1("Metric of a log filter", "metric"),
+		"AWS::CloudWatch::Dashboard": monthly("Dashboard", "dashboard"),
+		"AWS::Logs::MetricFilter":    monthly("Metric of a log filter", "metric"),
 		"AWS::Events::EventBus":      eventBus,
 	}
 	for _, kind := range free() {
@@ -74,7 +74,7 @@ func free() []string {
 // which has its own line.
 func isCustom(kind string) bool { return strings.HasPrefix(kind, "Custom::") }
 
-// each1 prices a resource that has one price a month.
-func each1(name, price string) pricer {
+// monthly prices a resource that has one price a month.
+func monthly(name, price string) pricer {
 	return func(e *estimator, _ *resource) error { return e.add(name, price, flat(one)) }
 }

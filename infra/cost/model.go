@@ -21,28 +21,28 @@ const (
 	// inside; the other two commands are charged by what they transfer.
 	storeCommands     = 4
 	storeCommandKB    = 2
-	storeScripts      = 2  // of the commands
-	storeScriptECPUs  = 24 // by vCPU time
-	storeWritten      = 3  // of the commands, the ones that MemoryDB bills as data written
-	storeBytes        = 350
-	storeDays         = 7 // a record leaves the store for the archive after so many days
-	storeBaseKB       = 10_000
-	storePartitions   = 64 // each sweep runs a script in each
+	storeScripts      = 2      // of the commands
+	storeScriptECPUs  = 24     // by vCPU time
+	storeWritten      = 3      // of the commands, the ones that MemoryDB bills as data written
+	storeBytes        = 350    // of a settled request: its record and its share of the sums
+	storeDays         = 7      // a record leaves the store for the archive after so many days
+	storeBaseKB       = 10_000 // keys, users, accounts
+	storePartitions   = 64     // each sweep runs a script in each
 	sweepsPerTask     = secondsPerMonth / 5
-	archiveBytes      = 250 // of a request, kept for a year
-	archiveObjects    = storePartitions * hoursPerMonth
-	idleObjects       = 1_000 // writes of the config log
-	streamsPerTask    = 400   // target of scaling, unless the template names one
-	taskMetrics       = 3     // of the streamer, by service, so not by task
-	taskLogKB         = minutesPerMonth
-	jobMillis         = 300                     // run time of a function that is no streamer
-	otherCalls        = 10_000                  // a month, of a function or an API that neither streams nor is scheduled
-	keyRequests       = 10_000                  // a month: data keys are cached for 10 minutes
-	pollsPerMapping   = 5 * 3 * minutesPerMonth // Lambda polls a queue with 5 readers, 20 s each
-	imageKB           = 1_000_000
-	flowLogKB         = 1       // flow log records of a request
-	flowLogIdleKB     = 100_000 // of health checks and heartbeats
-	lambdaConcurrency = 1_000   // of an account, before it is raised
+	archiveBytes      = 250                             // of a request, kept for a year
+	archiveObjects    = storePartitions * hoursPerMonth // one an hour and partition, at most one a request
+	idleObjects       = 1_000                           // writes of the config log
+	streamsPerTask    = 400                             // target of scaling, unless the template names one
+	taskMetrics       = 3                               // of the streamer, by service, so not by task
+	taskLogKB         = minutesPerMonth                 // a line of metrics of 1 KB each minute
+	jobMillis         = 300                             // run time of a function that is no streamer
+	otherCalls        = 10_000                          // a month, of a function or an API that neither streams nor is scheduled
+	keyRequests       = 10_000                          // a month: data keys are cached for 10 minutes
+	pollsPerMapping   = 5 * 3 * minutesPerMonth         // Lambda polls a queue with 5 readers, 20 s each
+	imageKB           = 1_000_000                       // the images that a registry keeps
+	flowLogKB         = 1                               // flow log records of a request
+	flowLogIdleKB     = 100_000                         // of health checks and heartbeats
+	lambdaConcurrency = 1_000                           // of an account, before it is raised
 )
 
 // Load is a rate of use.
