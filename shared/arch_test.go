@@ -42,6 +42,7 @@ var rules = []rule{
 	{"infra", []string{"shared/config", "infra/image", "infra/cost"}, "the CDK app describes a deployment and runs none of it"},
 	{"infra/*", []string{"shared/secret", "events", "infra/*"}, "the tools of a deployment speak to it from outside"},
 	{"streamer streamer/* functions/*", nil, "mains wire what is in shared; functions never import one another or the streamer"},
+	{"infra/cost", []string{"shared/money"}, "the cost page reads templates; it knows neither the CDK that writes them nor the product"},
 }
 
 // reserved are modules that only the packages of a pattern may import.
