@@ -13,6 +13,8 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/google/go-cmp/cmp"
+
+	samples "sluice/events"
 )
 
 func urlEvent(method, path string) events.LambdaFunctionURLRequest {
@@ -171,6 +173,39 @@ func TestAHeaderThatAPIGatewayDoesNotRead(t *testing.T) {
 		}
 		if strings.Contains(logged.String(), "API Gateway") != c.logs {
 			t.Errorf("%s: logged %q", name, logged.String())
+		}
+	}
+}
+
+// TestSampleInvocations decodes the same call as a REST API and as a Function URL
+// deliver it: the handler sees one request, but for what tells the two apart.
+func TestSampleInvocations(t *testing.T) {
+	const body = `{"model":"claude-sonnet-4-5","max_tokens":300,"stream":true,"messages":[{"role":"user","content":"Hello"}]}`
+	for name, betas := range map[string][]string{
+		"rest-api-messages.json":     {"interleaved-thinking-2025-05-14", "context-management-2025-06-27"},
+		"function-url-messages.json": {"interleaved-thinking-2025-05-14,context-management-2025-06-27"},
+	} {
+		sample, err := samples.Samples.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e event
+		if err := json.Unmarshal(sample, &e); err != nil {
+			t.Fatal(err)
+		}
+		r, err := e.request(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r.Body)
+		if err != nil || string(got) != body || r.ContentLength != int64(len(body)) {
+			t.Errorf("%s: body %q of %d bytes, %v", name, got, r.ContentLength, err)
+		}
+		if r.Method != http.MethodPost || r.RequestURI != "/v1/messages?beta=true" || r.URL.String() != r.RequestURI || r.RemoteAddr != "192.0.2.1:0" || r.Host != e.RequestContext.DomainName {
+			t.Errorf("%s: %s %s from %s for %s", name, r.Method, r.RequestURI, r.RemoteAddr, r.Host)
+		}
+		if diff := cmp.Diff(betas, r.Header.Values("Anthropic-Beta")); diff != "" || r.Header.Get("X-Api-Key") != "test-key" {
+			t.Errorf("%s: (-want +got)\n%s", name, diff)
 		}
 	}
 }
