@@ -32,7 +32,7 @@ type Options struct {
 	Abort     context.Context // its end cuts the drain short; nil = never
 	Ready     *Readiness      // turned to draining once ctx is done; may be nil
 	Logger    *slog.Logger    // nil = slog.Default
-	Lambda    bool            // run under the Lambda runtime instead; only Logger applies then
+	Lambda    bool            // run under the Lambda runtime instead, for a Function URL or a REST API; only Logger applies then
 }
 
 const (

@@ -1,24 +1,19 @@
 package host
 
 import (
-	"cmp"
 	"context"
-	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/url"
-	"strings"
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambda"
 )
 
-// runLambda takes requests of a Function URL with streamed answers from the Lambda
-// runtime. It returns only if the runtime does.
+// runLambda takes requests of a Function URL or of a REST API of API Gateway, both
+// with streamed answers, from the Lambda runtime. It returns only if the runtime
+// does.
 func runLambda(ctx context.Context, logger *slog.Logger, h http.Handler) error {
 	lambda.StartWithOptions(invoker(h, logger), lambda.WithContext(ctx))
 	return errors.New("host: the Lambda runtime ended")
@@ -27,15 +22,16 @@ func runLambda(ctx context.Context, logger *slog.Logger, h http.Handler) error {
 // invoker serves invocations with h, in the way of lambdaurl of aws-lambda-go, and
 // beyond it: an answer that was cut off is reported as such instead of ending
 // cleanly, a panic does not end the process, and the next invocation waits until h
-// has returned, so that what h settles at its end is not frozen half-way.
-func invoker(h http.Handler, logger *slog.Logger) func(context.Context, events.LambdaFunctionURLRequest) (*events.LambdaFunctionURLStreamingResponse, error) {
-	return func(ctx context.Context, event events.LambdaFunctionURLRequest) (*events.LambdaFunctionURLStreamingResponse, error) {
+// has returned, so that what h settles at its end is not frozen half-way. An
+// invocation that is no request is answered 400.
+func invoker(h http.Handler, logger *slog.Logger) func(context.Context, event) (*events.APIGatewayProxyStreamingResponse, error) {
+	return func(ctx context.Context, e event) (*events.APIGatewayProxyStreamingResponse, error) {
 		ctx, cancel := context.WithCancel(ctx)
-		r, err := request(ctx, event)
+		r, err := e.request(ctx)
 		if err != nil {
 			cancel()
 			logger.WarnContext(ctx, "malformed invocation", "error", err)
-			return &events.LambdaFunctionURLStreamingResponse{StatusCode: http.StatusBadRequest}, nil
+			return &events.APIGatewayProxyStreamingResponse{StatusCode: http.StatusBadRequest}, nil
 		}
 		reader, writer := io.Pipe()
 		w := &lambdaWriter{head: r.Method == http.MethodHead, body: writer, header: make(http.Header), begun: make(chan struct{})}
@@ -46,64 +42,12 @@ func invoker(h http.Handler, logger *slog.Logger) func(context.Context, events.L
 			_ = writer.CloseWithError(w.serve(h, r)) // never fails
 		}()
 		<-w.begun
-		headers, cookies := flatten(w.sent)
-		return &events.LambdaFunctionURLStreamingResponse{
-			StatusCode: w.status, Headers: headers, Cookies: cookies,
-			Body: &lambdaBody{PipeReader: reader, cancel: cancel, done: done},
-		}, nil
-	}
-}
-
-// request is an invocation as a server sees a request.
-func request(ctx context.Context, event events.LambdaFunctionURLRequest) (*http.Request, error) {
-	body := event.Body
-	if event.IsBase64Encoded {
-		b, err := base64.StdEncoding.DecodeString(body)
-		if err != nil {
-			return nil, fmt.Errorf("host: body of the invocation: %w", err)
+		res := e.answer(w.status, w.sent, &lambdaBody{PipeReader: reader, cancel: cancel, done: done})
+		if n := bytesOf(res); n > gatewayHeader {
+			logger.WarnContext(ctx, "API Gateway does not take an answer with so large a header", "bytes", n, "limit", gatewayHeader, "path", r.URL.Path)
 		}
-		body = string(b)
+		return res, nil
 	}
-	call := event.RequestContext
-	if call.HTTP.Method == "" {
-		return nil, errors.New("host: the invocation is no request of a Function URL")
-	}
-	uri := cmp.Or(event.RawPath, "/")
-	if event.RawQueryString != "" {
-		uri += "?" + event.RawQueryString
-	}
-	target, err := url.ParseRequestURI(uri)
-	if err != nil {
-		return nil, fmt.Errorf("host: invocation: %w", err)
-	}
-	r, err := http.NewRequestWithContext(ctx, call.HTTP.Method, "/", strings.NewReader(body))
-	if err != nil {
-		return nil, fmt.Errorf("host: invocation: %w", err)
-	}
-	for name, value := range event.Headers {
-		r.Header.Set(name, value)
-	}
-	r.URL, r.RequestURI = target, uri
-	r.Host = cmp.Or(r.Header.Get("Host"), call.DomainName)
-	r.Header.Del("Host") // a server has it in r.Host only
-	r.RemoteAddr = net.JoinHostPort(call.HTTP.SourceIP, "0")
-	if len(event.Cookies) > 0 {
-		r.Header.Set("Cookie", strings.Join(event.Cookies, "; "))
-	}
-	return r, nil
-}
-
-// flatten is headers as Lambda takes them: one value each, and cookies apart.
-func flatten(h http.Header) (headers map[string]string, cookies []string) {
-	headers = make(map[string]string, len(h))
-	for name, values := range h {
-		if name == "Set-Cookie" {
-			cookies = values
-			continue
-		}
-		headers[name] = strings.Join(values, ", ")
-	}
-	return headers, cookies
 }
 
 // lambdaBody is the answer as the runtime reads it. Closing it before the end is

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,7 +53,10 @@ func sample(g gate) http.Handler {
 			panic(err)
 		}
 		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("X-Path", r.PathValue("name")+"?"+r.URL.RawQuery)
+		w.Header().Set("X-Path", r.PathValue("name")+"?"+r.URL.Query().Encode())
+		w.Header().Set("X-Several", strings.Join(r.Header.Values("X-Several"), ","))
+		w.Header().Add("X-Two", "a")
+		w.Header().Add("X-Two", "b; c=\"d\"")
 		w.Header().Add("Set-Cookie", "a=1")
 		w.Header().Add("Set-Cookie", "b=2")
 		w.WriteHeader(http.StatusCreated)
@@ -68,6 +72,19 @@ func sample(g gate) http.Handler {
 		}
 		_, _ = io.WriteString(w, "data: 2\n\n")
 	})
+	mux.HandleFunc("GET /v1beta/models/{call}", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprintf(w, "models %s %s", r.PathValue("call"), r.URL.EscapedPath())
+	})
+	mux.HandleFunc("GET /model/{id}/invoke", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprintf(w, "model %s %s", r.PathValue("id"), r.URL.EscapedPath())
+	})
+	mux.HandleFunc("GET /none", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("GET /unauthorized", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Connection", "close")
+		w.Header().Set("Trailer", "X-None")
+		w.WriteHeader(http.StatusUnauthorized)
+	})
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "root "+r.RequestURI) })
 	mux.HandleFunc("GET /empty", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("/hello", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })
 	mux.HandleFunc("GET /panic", func(http.ResponseWriter, *http.Request) { panic("boom") })
@@ -87,25 +104,36 @@ func hosts(t *testing.T, each func(t *testing.T, c *http.Client, base string, op
 		defer stop()
 		each(t, http.DefaultClient, base, open)
 	})
-	t.Run("lambda", func(t *testing.T) {
-		addr, open := opener(t)
-		l := hosttest.NewLambda()
-		defer l.Close()
-		self, err := os.Executable()
-		if err != nil {
-			t.Fatal(err)
-		}
-		function := exec.Command(self)
-		function.Env = append(os.Environ(), asFunction+"="+addr, "AWS_LAMBDA_RUNTIME_API="+l.Addr(), "AWS_LAMBDA_FUNCTION_NAME=test")
-		if err := function.Start(); err != nil {
-			t.Fatal(err)
-		}
-		defer func() {
-			_ = function.Process.Kill()
-			_ = function.Wait()
-		}()
-		each(t, &http.Client{Transport: l}, "https://function.test", open)
+	for name, way := range map[string]func(*hosttest.Lambda) http.RoundTripper{
+		"function URL": func(l *hosttest.Lambda) http.RoundTripper { return l },
+		"REST API":     (*hosttest.Lambda).REST,
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr, open := opener(t)
+			each(t, &http.Client{Transport: way(function(t, addr))}, "https://function.test", open)
+		})
+	}
+}
+
+// function runs the sample as a function, in a process of its own.
+func function(t *testing.T, gate string) *hosttest.Lambda {
+	t.Helper()
+	l := hosttest.NewLambda()
+	t.Cleanup(l.Close)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	function := exec.Command(self)
+	function.Env = append(os.Environ(), asFunction+"="+gate, "AWS_LAMBDA_RUNTIME_API="+l.Addr(), "AWS_LAMBDA_FUNCTION_NAME=test")
+	if err := function.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = function.Process.Kill() // it has ended already, or ends now
+		_ = function.Wait()
 	})
+	return l
 }
 
 // opener is the other side of a tcpGate: open lets one waiter go on.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -95,10 +96,18 @@ func (w *sdkGatedWriter) Write(p []byte) (int, error) {
 	return n + rest, err
 }
 
+// The hosts.
+const (
+	sdkServer = "server"
+	sdkURL    = "function URL"
+	sdkREST   = "REST API"
+)
+
 // sdkHost is a relay on a host, and the upstream of its account.
 type sdkHost struct {
 	client *http.Client
 	base   string
+	lambda *hosttest.Lambda // nil for a server
 	vendor *simulator.Simulator
 	gate   *sdkGate
 }
@@ -108,15 +117,19 @@ type sdkHost struct {
 func sdkHosts(t *testing.T) map[string]*sdkHost {
 	t.Helper()
 	hosts := make(map[string]*sdkHost)
-	for _, name := range []string{"server", "lambda"} {
+	for _, name := range []string{sdkServer, sdkURL, sdkREST} {
 		h := &sdkHost{vendor: simulator.New(simulator.Options{Seed: 1})}
 		h.gate = &sdkGate{Handler: h.vendor}
 		upstream := httptest.NewServer(h.gate)
 		t.Cleanup(upstream.Close)
-		if name == "server" {
+		if name == sdkServer {
 			h.client, h.base = http.DefaultClient, sdkServe(t, upstream.URL)
 		} else {
-			h.client, h.base = &http.Client{Transport: sdkInvoke(t, upstream.URL)}, "https://function.test"
+			h.lambda = sdkInvoke(t, upstream.URL)
+			h.client, h.base = &http.Client{Transport: h.lambda}, "https://function.test"
+		}
+		if name == sdkREST {
+			h.client.Transport = h.lambda.REST()
 		}
 		hosts[name] = h
 	}
@@ -209,8 +222,9 @@ func sdkBody(prompt string, stream bool) string {
 	return fmt.Sprintf(`{"model":%q,"max_tokens":900,"stream":%t,"messages":[{"role":"user","content":%q}]}`, sdkModel, stream, prompt)
 }
 
-// TestHostsAnswerAlike asks the same of a server and of a function: every byte of
-// the answers is the same, and so is what the vendor bills.
+// TestHostsAnswerAlike asks the same of a server and of a function, behind either
+// of what can invoke it: every byte of the answers is the same, and so is what the
+// vendor bills.
 func TestHostsAnswerAlike(t *testing.T) {
 	cases := []struct { // in order: the upstream's ids count the calls
 		name, method, path, key, body, has string
@@ -235,22 +249,27 @@ func TestHostsAnswerAlike(t *testing.T) {
 	hosts := sdkHosts(t)
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			want := hosts["server"].do(t, c.method, c.path, c.key, c.body)
+			want := hosts[sdkServer].do(t, c.method, c.path, c.key, c.body)
 			if !strings.Contains(want, c.has) {
 				t.Errorf("no %s in %.600s", c.has, want)
 			}
-			if got := hosts["lambda"].do(t, c.method, c.path, c.key, c.body); got != want {
-				t.Errorf("the function answers otherwise (-server +function)\n%.2000s", cmp.Diff(want, got))
+			for _, name := range []string{sdkURL, sdkREST} {
+				if got := hosts[name].do(t, c.method, c.path, c.key, c.body); got != want {
+					t.Errorf("behind a %s the answer differs (-server +function)\n%.2000s", name, cmp.Diff(want, got))
+				}
 			}
 		})
 	}
-	server, function := hosts["server"].vendor.Bill(), hosts["lambda"].vendor.Bill()
-	if len(server) != len(function) || len(server) != 6 {
-		t.Fatalf("%d and %d charges, want 6 each", len(server), len(function))
-	}
-	for i := range server {
-		if diff := cmp.Diff(server[i].Usage, function[i].Usage); server[i].Body != function[i].Body || server[i].Finished && diff != "" {
-			t.Errorf("charge %d differs (-server +function)\n%s", i, diff)
+	server := hosts[sdkServer].vendor.Bill()
+	for _, name := range []string{sdkURL, sdkREST} {
+		function := hosts[name].vendor.Bill()
+		if len(server) != len(function) || len(server) != 6 {
+			t.Fatalf("%d and %d charges, want 6 each", len(server), len(function))
+		}
+		for i := range server {
+			if diff := cmp.Diff(server[i].Usage, function[i].Usage); server[i].Body != function[i].Body || server[i].Finished && diff != "" {
+				t.Errorf("charge %d behind a %s differs (-server +function)\n%s", i, name, diff)
+			}
 		}
 	}
 }
@@ -278,6 +297,37 @@ func TestHostsStream(t *testing.T) {
 			rest, err := io.ReadAll(res.Body)
 			if err != nil || !bytes.Contains(rest, []byte("event: message_stop")) {
 				t.Errorf("the rest is %q, %v", rest, err)
+			}
+		})
+	}
+}
+
+// TestAnswersEndBeforeTheFunctionDoes lets an upstream fall silent while the time
+// of the invocation runs out: before Lambda ends the function, and with it an
+// answer that nobody could tell from a broken connection, the relay ends the
+// answer with an error in the client's dialect.
+func TestAnswersEndBeforeTheFunctionDoes(t *testing.T) {
+	const timeout = 12 * time.Second // the relay keeps 10 s of it for itself
+	for name, h := range sdkHosts(t) {
+		if h.lambda == nil {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h.do(t, http.MethodPost, "/v1/messages", sdkKey, sdkBody("hello", true)) // it has started
+			open := h.gate.close()
+			t.Cleanup(open)
+			h.lambda.SetTimeout(timeout)
+			started := time.Now()
+			res := h.send(t, http.MethodPost, "/v1/messages", sdkKey, sdkBody("hello", true))
+			defer res.Body.Close()
+			answer, err := io.ReadAll(res.Body)
+			if err != nil || time.Since(started) >= timeout {
+				t.Errorf("%v, after %s of %s", err, time.Since(started), timeout)
+			}
+			begin, end, ok := bytes.Cut(answer, []byte("event: error\n"))
+			if !ok || !bytes.HasPrefix(begin, []byte("event: message_start\n")) || !bytes.Contains(end, []byte(`"type":"timeout_error"`)) {
+				t.Errorf("the answer is %q", answer)
 			}
 		})
 	}
