@@ -48,9 +48,9 @@ var rules = []rule{
 var reserved = map[string]string{
 	"github.com/aws/aws-sdk-go-v2/service/kms": "shared/vault/awskms streamer streamer/* functions/*",
 	"github.com/aws/aws-sdk-go-v2/service/s3":  "shared/archive/s3log streamer streamer/* functions/*",
-	"github.com/redis/go-redis/":     "shared/store shared/store/*",
-	"github.com/alicebob/miniredis/": "shared/store/embedded shared/store/storetest",
-	"go.etcd.io/bbolt":               "shared/store/embedded",
+	"github.com/redis/go-redis/":               "shared/store shared/store/*",
+	"github.com/alicebob/miniredis/":           "shared/store/embedded shared/store/storetest",
+	"go.etcd.io/bbolt":                         "shared/store/embedded",
 }
 
 type pkg struct {
