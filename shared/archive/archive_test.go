@@ -1,20 +1,17 @@
 package archive_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"sluice/shared/archive"
-	"sluice/shared/fault"
+	"sluice/shared/archive/archivetest"
 )
 
 func open(t testing.TB, dir string) *archive.File {
@@ -31,54 +28,24 @@ func open(t testing.TB, dir string) *archive.File {
 	return f
 }
 
-func entry(n int) archive.Entry {
-	return archive.Entry{
-		At: time.Date(2026, 1, 2, 3, 4, n, 0, time.UTC), Actor: "admin", Action: archive.Put, Kind: archive.Key,
-		ID: fmt.Sprintf("key_%d", n), Version: int64(n), Sealed: []byte{1, byte(n)},
-	}
+func TestConformance(t *testing.T) {
+	archivetest.Run(t, func(t *testing.T) archivetest.Opener {
+		dir := filepath.Join(t.TempDir(), "made", "here")
+		return func() (archivetest.Log, error) { return archive.OpenFile(dir) }
+	})
 }
 
-func add(t testing.TB, f *archive.File, entries ...archive.Entry) {
-	t.Helper()
-	for _, e := range entries {
-		if err := f.Append(t.Context(), e); err != nil {
+func TestItsFileIsItsOwners(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "made", "here")
+	for range 2 {
+		f := open(t, dir)
+		archivetest.Add(t, f, archivetest.Entry(1))
+		if f.Torn() != 0 {
+			t.Errorf("Torn = %d after a clean start", f.Torn())
+		}
+		if err := f.Close(); err != nil {
 			t.Fatal(err)
 		}
-	}
-}
-
-func replay(t testing.TB, f *archive.File) []archive.Entry {
-	t.Helper()
-	var got []archive.Entry
-	err := f.Replay(t.Context(), func(e archive.Entry) error { got = append(got, e); return nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return got
-}
-
-func numbered(entries ...archive.Entry) []archive.Entry {
-	for i := range entries {
-		entries[i].Seq = int64(i + 1)
-	}
-	return entries
-}
-
-func TestReplayAcrossRestarts(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "made", "here")
-	f := open(t, dir)
-	add(t, f, entry(1), entry(2))
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	f = open(t, dir)
-	gone := archive.Entry{At: entry(3).At, Actor: "admin", Action: archive.Delete, Kind: archive.Key, ID: "key_1", Version: 1}
-	add(t, f, gone)
-	if diff := cmp.Diff(numbered(entry(1), entry(2), gone), replay(t, f)); diff != "" {
-		t.Errorf("replay (-want +got):\n%s", diff)
-	}
-	if f.Torn() != 0 {
-		t.Errorf("Torn = %d after clean restarts", f.Torn())
 	}
 	info, err := os.Stat(filepath.Join(dir, archive.FileName))
 	if err != nil || info.Mode().Perm() != 0o600 {
@@ -89,7 +56,7 @@ func TestReplayAcrossRestarts(t *testing.T) {
 func TestTornLastLine(t *testing.T) {
 	whole := t.TempDir()
 	f := open(t, whole)
-	add(t, f, entry(1), entry(2))
+	archivetest.Add(t, f, archivetest.Entry(1), archivetest.Entry(2))
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -112,8 +79,8 @@ func TestTornLastLine(t *testing.T) {
 			if f.Torn() != int64(len(tail)) {
 				t.Errorf("Torn = %d, want %d", f.Torn(), len(tail))
 			}
-			add(t, f, entry(3))
-			if diff := cmp.Diff(numbered(entry(1), entry(3)), replay(t, f)); diff != "" {
+			archivetest.Add(t, f, archivetest.Entry(3))
+			if diff := cmp.Diff(archivetest.Numbered(archivetest.Entry(1), archivetest.Entry(3)), archivetest.Replayed(t, f)); diff != "" {
 				t.Errorf("replay (-want +got):\n%s", diff)
 			}
 		})
@@ -154,63 +121,6 @@ func TestOneProcess(t *testing.T) {
 	}
 }
 
-func TestAppendRefuses(t *testing.T) {
-	f := open(t, t.TempDir())
-	for name, e := range map[string]archive.Entry{
-		"no record":    {Action: archive.Put, Kind: archive.Key, Sealed: []byte{1}},
-		"unknown kind": {Action: archive.Put, Kind: "x", ID: "a", Sealed: []byte{1}},
-		"no image":     {Action: archive.Put, Kind: archive.User, ID: "a"},
-		"no action":    {Kind: archive.Team, ID: "a", Sealed: []byte{1}},
-	} {
-		if err := f.Append(t.Context(), e); fault.CodeOf(err) != fault.Internal {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if err := f.Append(t.Context(), entry(1)); fault.CodeOf(err) != fault.StoreDown {
-			t.Errorf("Append when the file cannot be written = %v", err)
-		}
-	}
-}
-
-func TestReplayStops(t *testing.T) {
-	f := open(t, t.TempDir())
-	add(t, f, entry(1), entry(2))
-	stop := errors.New("stop")
-	if err := f.Replay(t.Context(), func(archive.Entry) error { return stop }); !errors.Is(err, stop) {
-		t.Errorf("Replay = %v", err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	seen := 0
-	err := f.Replay(ctx, func(archive.Entry) error { seen++; cancel(); return nil })
-	if !errors.Is(err, context.Canceled) || seen != 1 {
-		t.Errorf("Replay = %v after %d entries", err, seen)
-	}
-}
-
-func TestConcurrentAppends(t *testing.T) {
-	f := open(t, t.TempDir())
-	var wg sync.WaitGroup
-	for i := range 8 {
-		wg.Go(func() {
-			for range 5 {
-				if err := f.Append(t.Context(), entry(i)); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	for i, e := range replay(t, f) {
-		if e.Seq != int64(i+1) {
-			t.Fatalf("entry %d has seq %d", i, e.Seq)
-		}
-	}
-}
-
 func TestContextTellsRecordsApart(t *testing.T) {
 	seen := map[string]bool{}
 	for _, kind := range []archive.Kind{archive.Key, archive.User, archive.Team, archive.Account} {
@@ -238,12 +148,12 @@ func FuzzOpenFile(f *testing.F) {
 		if err := log.Replay(t.Context(), func(archive.Entry) error { before++; return nil }); err != nil {
 			t.Fatalf("what was opened does not replay: %v", err)
 		}
-		add(t, log, entry(1))
+		archivetest.Add(t, log, archivetest.Entry(1))
 		if err := log.Close(); err != nil {
 			t.Fatal(err)
 		}
 		log = open(t, dir)
-		if got := len(replay(t, log)); got != before+1 || log.Torn() != 0 {
+		if got := len(archivetest.Replayed(t, log)); got != before+1 || log.Torn() != 0 {
 			t.Errorf("%d entries after an append to %d, %d bytes torn", got, before, log.Torn())
 		}
 	})

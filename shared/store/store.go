@@ -37,7 +37,7 @@ const (
 
 const (
 	connLifetime = 11 * time.Hour       // an IAM-authenticated connection is cut after 12 h
-	connJitter   = connLifetime / 10    // spreads the reconnects of a fleet
+	connJitter   = connLifetime / 20    // spreads the reconnects of a fleet, in both directions
 	minBackoff   = 4 * time.Millisecond // between the repeats of a command
 	maxBackoff   = 64 * time.Millisecond
 	minPool      = 32 // connections
