@@ -39,6 +39,8 @@ var rules = []rule{
 	{"shared/store shared/store/* shared/archive shared/vault shared/credential", append(append([]string{"shared/store", "shared/store/*", "shared/provider", "shared/archive", "shared/vault", "shared/credential"}, stages...), vocabulary...), "adapters know the stages whose ports they implement"},
 	{"shared/simulator", vocabulary, "the simulator is a vendor: it shares nothing with the relay that asks it"},
 	{"streamer/relay", append(append(append([]string{"shared/host", "shared/egress"}, wire...), stages...), vocabulary...), "the relay is where stages meet; it knows no store and no SDK"},
+	{"infra/image", vocabulary, "the image is made of a file, whatever is in it"},
+	{"infra/deploy", append([]string{"infra/image"}, vocabulary...), "the deploy tool works on an account before there is a deployment; it knows nothing of the product"},
 	{"streamer/* functions/*", nil, "mains wire what is in shared; functions never import one another or the streamer"},
 }
 
@@ -47,6 +49,9 @@ var reserved = map[string]string{
 	"github.com/redis/go-redis/":     "shared/store shared/store/*",
 	"github.com/alicebob/miniredis/": "shared/store/embedded shared/store/storetest",
 	"go.etcd.io/bbolt":               "shared/store/embedded",
+	// What images, registries and trusted roots are is known in one place.
+	"github.com/google/go-containerregistry/": "infra/image",
+	"golang.org/x/crypto/x509roots/":          "infra/image",
 }
 
 type pkg struct {
