@@ -62,7 +62,7 @@ func (b *bootstrap) command() []string {
 // check reads the version of the bootstrap stack.
 func (b *bootstrap) check(ctx context.Context, s *session) finding {
 	b.wanted = false
-	f := finding{what: "bootstrap", fix: "the lines above"}
+	f := finding{what: "bootstrap", fix: "first what is said above"}
 	if s == nil || b.account == "" || b.region == "" {
 		f.seen = "not checked: it needs credentials and a region"
 		return f

@@ -71,7 +71,7 @@ func (t *tool) ask(ctx context.Context, s service) (string, error) {
 	for i, host := range s.hosts {
 		found, seen := lookup(ctx, t.resolver, host)
 		mark := map[reach]string{reachable: "yes", unreachable: "no", unknown: "?"}[found]
-		if _, err := fmt.Fprintf(t.out, "%-3s  %-15s  %-48s  %s\n", mark, s.name, host, seen); err != nil {
+		if _, err := fmt.Fprintf(t.out, "%-3s  %-15s  %-54s  %s\n", mark, s.name, host, seen); err != nil {
 			return "", err
 		}
 		switch {
@@ -112,7 +112,10 @@ func (t *tool) conclude(warnings []string) error {
 func lookup(ctx context.Context, r resolver, host string) (reach, string) {
 	found, err := r.LookupNetIP(ctx, "ip6", host)
 	var failed *net.DNSError
-	if err != nil && !(errors.As(err, &failed) && failed.IsNotFound) {
+	switch {
+	case errors.As(err, &failed) && !failed.IsNotFound:
+		return unknown, "not looked up: " + failed.Err
+	case err != nil && failed == nil:
 		return unknown, "not looked up: " + err.Error()
 	}
 	for _, a := range found {
