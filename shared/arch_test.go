@@ -44,6 +44,8 @@ var rules = []rule{
 	{"infra/*", []string{"shared/secret", "events", "infra/*"}, "the tools of a deployment speak to it from outside"},
 	{"streamer streamer/* functions/*", nil, "mains wire what is in shared; functions never import one another or the streamer"},
 	{"infra/cost", []string{"shared/money"}, "the cost page reads templates; it knows neither the CDK that writes them nor the product"},
+	{"infra/image", vocabulary, "the image is made of a file, whatever is in it"},
+	{"infra/deploy", append([]string{"infra/image"}, vocabulary...), "the deploy tool works on an account before there is a deployment; it knows nothing of the product"},
 }
 
 // reserved are modules that only the packages of a pattern may import. A client of
@@ -55,6 +57,12 @@ var reserved = map[string]string{
 	"github.com/redis/go-redis/":               "shared/store shared/store/*",
 	"github.com/alicebob/miniredis/":           "shared/store/embedded shared/store/storetest",
 	"go.etcd.io/bbolt":                         "shared/store/embedded",
+	"github.com/redis/go-redis/":     "shared/store shared/store/*",
+	"github.com/alicebob/miniredis/": "shared/store/embedded shared/store/storetest",
+	"go.etcd.io/bbolt":               "shared/store/embedded",
+	// What images, registries and trusted roots are is known in one place.
+	"github.com/google/go-containerregistry/": "infra/image",
+	"golang.org/x/crypto/x509roots/":          "infra/image",
 }
 
 type pkg struct {
