@@ -37,6 +37,7 @@ var rules = []rule{
 	{"shared/admission shared/usage shared/pricing", vocabulary, "stages never import one another"},
 	{"shared/admin", append(append([]string{"shared/provider"}, stages...), vocabulary...), "the admin API knows the stages, and reaches stores through its own ports"},
 	{"shared/store shared/store/* shared/archive shared/vault shared/credential", append(append([]string{"shared/store", "shared/store/*", "shared/provider", "shared/archive", "shared/vault", "shared/credential"}, stages...), vocabulary...), "adapters know the stages whose ports they implement"},
+	{"shared/trace shared/emf", vocabulary, "what watches the process knows nothing of what it watches: the relay has its own port for traces, and its gauges are handed on by a main"},
 	{"shared/simulator", vocabulary, "the simulator is a vendor: it shares nothing with the relay that asks it"},
 	{"streamer/relay", append(append(append([]string{"shared/host", "shared/egress"}, wire...), stages...), vocabulary...), "the relay is where stages meet; it knows no store and no SDK"},
 	{"streamer/* functions/*", nil, "mains wire what is in shared; functions never import one another or the streamer"},
@@ -47,6 +48,9 @@ var reserved = map[string]string{
 	"github.com/redis/go-redis/":     "shared/store shared/store/*",
 	"github.com/alicebob/miniredis/": "shared/store/embedded shared/store/storetest",
 	"go.etcd.io/bbolt":               "shared/store/embedded",
+	// It reads the environment, prints to stdout and keeps settings of the process:
+	// one package sees to that.
+	"github.com/aws/aws-xray-sdk-go/": "shared/trace",
 }
 
 type pkg struct {
