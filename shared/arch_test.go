@@ -38,31 +38,35 @@ var rules = []rule{
 	{"shared/admission shared/usage shared/pricing", vocabulary, "stages never import one another"},
 	{"shared/admin", append(append([]string{"shared/provider"}, stages...), vocabulary...), "the admin API knows the stages, and reaches stores through its own ports"},
 	{"shared/store shared/store/* shared/archive shared/archive/* shared/vault shared/vault/* shared/credential", append(append([]string{"shared/store", "shared/store/*", "shared/provider", "shared/archive", "shared/vault", "shared/credential"}, stages...), vocabulary...), "adapters know the stages whose ports they implement"},
+	{"shared/trace shared/emf", vocabulary, "what watches the process knows nothing of what it watches: the relay has its own port for traces, and its gauges are handed on by a main"},
+	{"shared/cloud", append([]string{"shared/config", "shared/store", "shared/store/iam", "shared/archive/s3log", "shared/vault/awskms"}, vocabulary...), "settings become what they name on AWS, for mains"},
 	{"shared/simulator", vocabulary, "the simulator is a vendor: it shares nothing with the relay that asks it"},
 	{"streamer/relay", append(append(append([]string{"shared/host", "shared/egress"}, wire...), stages...), vocabulary...), "the relay is where stages meet; it knows no store and no SDK"},
-	{"infra", []string{"shared/config", "infra/image", "infra/cost"}, "the CDK app describes a deployment and runs none of it"},
-	{"infra/*", []string{"shared/secret", "events", "infra/*"}, "the tools of a deployment speak to it from outside"},
 	{"streamer streamer/* functions/*", nil, "mains wire what is in shared; functions never import one another or the streamer"},
+	{"infra", []string{"shared/config", "infra/image"}, "the CDK app describes a deployment and runs none of it"},
 	{"infra/cost", []string{"shared/money"}, "the cost page reads templates; it knows neither the CDK that writes them nor the product"},
 	{"infra/image", vocabulary, "the image is made of a file, whatever is in it"},
 	{"infra/deploy", append([]string{"infra/image"}, vocabulary...), "the deploy tool works on an account before there is a deployment; it knows nothing of the product"},
+	{"infra/verify", append([]string{"events"}, vocabulary...), "it speaks to a deployment from outside, as its users do"},
 }
 
 // reserved are modules that only the packages of a pattern may import. A client of
 // an AWS service adds megabytes to a binary: its adapter is a package of its own,
 // which only the mains that need the service import.
 var reserved = map[string]string{
-	"github.com/aws/aws-sdk-go-v2/service/kms": "shared/vault/awskms streamer streamer/* functions/*",
-	"github.com/aws/aws-sdk-go-v2/service/s3":  "shared/archive/s3log streamer streamer/* functions/*",
-	"github.com/redis/go-redis/":               "shared/store shared/store/*",
-	"github.com/alicebob/miniredis/":           "shared/store/embedded shared/store/storetest",
-	"go.etcd.io/bbolt":                         "shared/store/embedded",
-	"github.com/redis/go-redis/":     "shared/store shared/store/*",
-	"github.com/alicebob/miniredis/": "shared/store/embedded shared/store/storetest",
-	"go.etcd.io/bbolt":               "shared/store/embedded",
+	"github.com/aws/aws-sdk-go-v2/service/kms":            "shared/vault/awskms shared/cloud",
+	"github.com/aws/aws-sdk-go-v2/service/s3":             "shared/archive/s3log shared/cloud",
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager": "shared/cloud infra/*",
+	"github.com/redis/go-redis/":                          "shared/store shared/store/*",
+	"github.com/alicebob/miniredis/":                      "shared/store/embedded shared/store/storetest",
+	"go.etcd.io/bbolt":                                    "shared/store/embedded",
 	// What images, registries and trusted roots are is known in one place.
 	"github.com/google/go-containerregistry/": "infra/image",
 	"golang.org/x/crypto/x509roots/":          "infra/image",
+	// It reads the environment, prints to stdout and keeps settings of the process:
+	// one package sees to that.
+	"github.com/aws/aws-xray-sdk-go/": "shared/trace",
+	"github.com/aws/aws-cdk-go/":      "infra",
 }
 
 type pkg struct {

@@ -27,7 +27,7 @@ var errShape = fault.New(fault.UpstreamFailed, "the upstream answered in one pie
 
 // try sends the call to the leased account and passes its answer on. When it
 // errs, the verdict of the exchange says who is to blame.
-func (rl *Relay) try(x *exchange) error {
+func (rl *Relay) try(x *exchange) (err error) {
 	back := rl.Backs[x.call.Protocol]
 	body, err := back.Retarget(x.body.bytes(), x.lease.Upstream)
 	if err != nil {
@@ -39,6 +39,7 @@ func (rl *Relay) try(x *exchange) error {
 		return err
 	}
 	defer func() { _ = res.Body.Close() }() // closing is how an answer is given up; there is nothing to learn from it
+	defer x.stage("stream")(&err)
 	x.watch.answering(rl.Limits.Idle)
 
 	streamed := eventStream(res.Header)
@@ -56,7 +57,8 @@ func (rl *Relay) try(x *exchange) error {
 }
 
 // send puts one request to an account and judges a refusal of it.
-func (rl *Relay) send(x *exchange, l *pool.Lease, body []byte) (*http.Response, error) {
+func (rl *Relay) send(x *exchange, l *pool.Lease, body []byte) (_ *http.Response, err error) {
+	defer x.stage("send")(&err)
 	client, req, err := rl.request(x, l, body)
 	if err != nil {
 		x.verdict = provider.Verdict{Blame: provider.ByAccount, CoolUntil: rl.Now().Add(unreachableCool), Err: err}

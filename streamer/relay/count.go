@@ -47,8 +47,8 @@ func (rl *Relay) count(x *exchange) error {
 
 // countAt asks accounts in turn to count a body, until one answers.
 func (rl *Relay) countAt(x *exchange, body func(*pool.Lease) ([]byte, error)) (*http.Response, []byte, error) {
-	lease, err := rl.Router.Acquire(x.watch.ctx, x.want)
-	for ; err == nil; lease, err = rl.Router.Next(x.watch.ctx, lease, x.verdict) {
+	lease, err := rl.acquire(x.watch.ctx, x, nil)
+	for ; err == nil; lease, err = rl.acquire(x.watch.ctx, x, lease) {
 		x.attempt(lease)
 		sent, err := body(lease)
 		if err == nil {
@@ -101,7 +101,7 @@ func (rl *Relay) exactInput(ctx context.Context, x *exchange) (int64, error) {
 	call := *x.call
 	call.Op, call.Stream = llm.CountTokens, false
 	probe := &exchange{
-		rl: rl, w: x.w, r: x.r, ctx: ctx, front: x.front, id: x.id, log: x.log, started: x.started,
+		rl: rl, w: x.w, r: x.r, ctx: ctx, front: x.front, id: x.id, log: x.log, trace: x.trace, started: x.started,
 		key: x.key, call: &call, body: x.body, want: x.want,
 	}
 	probe.want.Unmetered = true

@@ -29,7 +29,9 @@ type exchange struct {
 	front   protocol.Front
 	id      string
 	log     *slog.Logger
+	trace   Trace // nil = not traced
 	started time.Time
+	status  int // that the client gets, unless it is told otherwise
 
 	key     *admission.Located
 	call    *llm.Call
@@ -59,10 +61,14 @@ func (rl *Relay) begin(w http.ResponseWriter, r *http.Request, front protocol.Fr
 	id := llm.NewID("req_", now)
 	w.Header().Set(host.RequestID, id)
 	w.Header().Set(clientRequestID, id) // the vendor's replaces it when an answer passes
-	return &exchange{
+	x := &exchange{
 		rl: rl, w: w, r: r, ctx: r.Context(), front: front, id: id, started: now,
-		log: rl.Logger.With("request_id", id),
+		log: rl.Logger.With("request_id", id), status: http.StatusOK,
 	}
+	if rl.Trace != nil {
+		x.trace = rl.Trace(x.ctx)
+	}
+	return x
 }
 
 // end answers the fault that ended the exchange, if any, and logs it.
@@ -103,7 +109,9 @@ func (x *exchange) end(err error) {
 // was written, else with the error frame of its protocol.
 func (x *exchange) fail(err error) {
 	if x.answer == nil || x.answer.abandon() {
-		x.front.WriteError(x.w, err)
+		w := refusal{x.w, http.StatusOK}
+		x.front.WriteError(&w, err)
+		x.status = w.status
 		return
 	}
 	x.answer.fail(x.front.ErrorFrame(err))

@@ -26,9 +26,10 @@ type quote struct {
 }
 
 // admit holds money for the call.
-func (rl *Relay) admit(x *exchange) (*admission.Grant, error) {
+func (rl *Relay) admit(x *exchange) (_ *admission.Grant, err error) {
+	defer x.stage("admit")(&err)
 	x.want = wanted(x)
-	if err := rl.appraise(x); err != nil {
+	if err = rl.appraise(x); err != nil {
 		return nil, rl.verified(x, err)
 	}
 	ask := admission.Ask{

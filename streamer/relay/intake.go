@@ -36,7 +36,8 @@ func presented(r *http.Request, queryKey bool) secret.Value {
 }
 
 // accept reads the body into memory and its envelope into a call.
-func (rl *Relay) accept(x *exchange) (*llm.Call, error) {
+func (rl *Relay) accept(x *exchange) (_ *llm.Call, err error) {
+	defer x.stage("accept")(&err)
 	if rl.Ready.Draining() {
 		return nil, fault.New(fault.Draining, "this instance is shutting down; send the request again").After(time.Second)
 	}

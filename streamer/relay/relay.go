@@ -8,6 +8,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"sluice/shared/admission"
@@ -58,9 +59,11 @@ type Options struct {
 	Prices      *pricing.Table
 	Ready       Readiness
 	Limits      Limits
-	QueryKey    bool             // accept ?key=
-	Now         func() time.Time // nil: time.Now
-	Logger      *slog.Logger     // nil: none
+	QueryKey    bool // accept ?key=
+	// Trace is the trace of the request of a context; nil, or a nil answer: none.
+	Trace  func(context.Context) Trace
+	Now    func() time.Time // nil: time.Now
+	Logger *slog.Logger     // nil: none
 }
 
 // Readiness says whether the process takes new calls.
@@ -82,7 +85,8 @@ type Limits struct {
 // Relay is the handler of all model traffic.
 type Relay struct {
 	Options
-	bodies bodies
+	bodies  bodies
+	serving atomic.Int64 // requests
 }
 
 // New is a Relay. It runs until the handlers it serves have returned; Run keeps
@@ -134,8 +138,12 @@ func (rl *Relay) Handler() http.Handler {
 // and it leaves a line in the log.
 func (rl *Relay) handle(front protocol.Front, serve func(*Relay, *exchange) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		rl.serving.Add(1)
+		defer rl.serving.Add(-1)
 		x := rl.begin(w, r, front)
-		x.end(serve(rl, x))
+		err := serve(rl, x)
+		defer x.report(err) // also of an answer that its end cuts off
+		x.end(err)
 	}
 }
 
@@ -160,8 +168,8 @@ func (rl *Relay) serve(x *exchange) (err error) {
 	x.watch = newWatch(x)
 	defer x.watch.close()
 	x.answer = newAnswer(x)
-	lease, err := rl.Router.Acquire(x.ctx, x.want)
-	for ; err == nil; lease, err = rl.Router.Next(x.ctx, lease, x.verdict) {
+	lease, err := rl.acquire(x.ctx, x, nil)
+	for ; err == nil; lease, err = rl.acquire(x.ctx, x, lease) {
 		x.attempt(lease)
 		if err = rl.try(x); err == nil || !x.retryable() {
 			return err
@@ -171,13 +179,25 @@ func (rl *Relay) serve(x *exchange) (err error) {
 }
 
 // locate finds the key that the request presents, before a byte of its body is read.
-func (rl *Relay) locate(x *exchange) (*admission.Located, error) {
+func (rl *Relay) locate(x *exchange) (_ *admission.Located, err error) {
+	defer x.stage("locate")(&err)
 	return rl.Gate.Locate(x.ctx, presented(x.r, rl.QueryKey))
+}
+
+// acquire leases an account for the first attempt, or the next one after last.
+func (rl *Relay) acquire(ctx context.Context, x *exchange, last *pool.Lease) (_ *pool.Lease, err error) {
+	defer x.stage("acquire")(&err)
+	if last == nil {
+		return rl.Router.Acquire(ctx, x.want)
+	}
+	return rl.Router.Next(ctx, last, x.verdict)
 }
 
 // settle closes the call: what it used is priced, its hold and lease are given
 // back and its record is written, whatever became of client and upstream.
 func (rl *Relay) settle(x *exchange, err error) {
+	var failed error
+	defer x.stage("settle")(&failed)
 	record := x.record(err)
 	s := x.grant.Settlement(record.Cost, record.Tokens(), encode(&record))
 	var lease *pool.Release
@@ -190,8 +210,7 @@ func (rl *Relay) settle(x *exchange, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for wait := first; ; wait *= 2 {
-		failed := rl.Closer.Close(ctx, s, lease)
-		if failed == nil {
+		if failed = rl.Closer.Close(ctx, s, lease); failed == nil {
 			return
 		}
 		if !sleep(ctx, wait) {
