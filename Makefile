@@ -6,16 +6,20 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 COVERED  := ./shared/...,./streamer/...
 FUZZTIME ?= 20s
 
-.PHONY: help run build test short vet lint arch fuzz bench cover clean
+.PHONY: help run build verify-aws test short vet lint arch fuzz bench cover clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## run the whole product on 127.0.0.1:8080, store embedded (settings: bin/sluice --help)
 	@SLUICE_SIMULATOR=$${SLUICE_SIMULATOR:-true} exec bin/sluice
 
 build: ## build bin/sluice, the whole product in one process
 	@go build -trimpath -o bin/sluice ./streamer/local
+
+verify-aws: ## check a deployment with bin/verify, as ARGS say: ARGS='--stack SluiceApp', ARGS=--help
+	@go build -trimpath -o bin/verify ./infra/verify
+	@bin/verify $(ARGS)
 
 test: ## run every test under the race detector, with real redis-servers; hold coverage above 80 %
 	@.ci/redis-server

@@ -39,6 +39,7 @@ var rules = []rule{
 	{"shared/store shared/store/* shared/archive shared/vault shared/credential", append(append([]string{"shared/store", "shared/store/*", "shared/provider", "shared/archive", "shared/vault", "shared/credential"}, stages...), vocabulary...), "adapters know the stages whose ports they implement"},
 	{"shared/simulator", vocabulary, "the simulator is a vendor: it shares nothing with the relay that asks it"},
 	{"streamer/relay", append(append(append([]string{"shared/host", "shared/egress"}, wire...), stages...), vocabulary...), "the relay is where stages meet; it knows no store and no SDK"},
+	{"infra/verify", append([]string{"shared/sse"}, vocabulary...), "verify sees a deployment from outside, as its clients do: it shares no code with what it judges but the framer"},
 	{"streamer/* functions/*", nil, "mains wire what is in shared; functions never import one another or the streamer"},
 }
 
@@ -47,6 +48,12 @@ var reserved = map[string]string{
 	"github.com/redis/go-redis/":     "shared/store shared/store/*",
 	"github.com/alicebob/miniredis/": "shared/store/embedded shared/store/storetest",
 	"go.etcd.io/bbolt":               "shared/store/embedded",
+
+	// What reads and changes a deployment from outside: nothing that is deployed may.
+	"github.com/aws/aws-sdk-go-v2/service/ecs":         "infra/verify",
+	"github.com/aws/aws-sdk-go-v2/service/elasticache": "infra/verify",
+	"github.com/aws/aws-sdk-go-v2/service/lambda":      "infra/verify",
+	"github.com/aws/aws-sdk-go-v2/service/memorydb":    "infra/verify",
 }
 
 type pkg struct {
