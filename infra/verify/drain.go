@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
@@ -128,7 +127,7 @@ func (s *suite) told(ctx context.Context, l *live, old []string) (time.Time, err
 func (s *suite) tasks(ctx context.Context) ([]string, error) {
 	var arns []string
 	pages := ecs.NewListTasksPaginator(s.cloud.services, &ecs.ListTasksInput{
-		Cluster: &s.target.cluster, ServiceName: aws.String(s.target.service), DesiredStatus: types.DesiredStatusRunning,
+		Cluster: &s.target.cluster, ServiceName: &s.target.service, DesiredStatus: types.DesiredStatusRunning,
 	})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)

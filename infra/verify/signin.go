@@ -16,7 +16,6 @@ type overview struct {
 // account is an account as the overview shows it.
 type account struct {
 	ID, Name, Provider string
-	State              struct{ Condition, Reason string }
 }
 
 // signIn asks for the overview with the admin token, which the admin API answers

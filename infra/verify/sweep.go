@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -39,7 +40,10 @@ func (s *suite) sweep(ctx context.Context) finding {
 	out, err := s.cloud.functions.Invoke(ctx, &lambda.InvokeInput{
 		FunctionName: &s.target.sweepFunction, InvocationType: types.InvocationTypeRequestResponse, Payload: payload,
 	})
+	_, missing := errors.AsType[*types.ResourceNotFoundException](err)
 	switch {
+	case missing:
+		return fails("there is no function %s", s.target.sweepFunction)
 	case err != nil:
 		return skip("invoking %s: %v", s.target.sweepFunction, err)
 	case out.FunctionError != nil:

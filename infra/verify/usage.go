@@ -11,10 +11,10 @@ import (
 
 // record is what is read of a usage record.
 type record struct {
-	Call, Outcome, Account string
-	Stream, Unpriced       bool
-	Usage                  struct{ Input, Output int64 }
-	Cost                   money.Nanos `json:"cost_usd"`
+	Outcome  string
+	Unpriced bool
+	Usage    struct{ Input, Output int64 }
+	Cost     money.Nanos `json:"cost_usd"`
 }
 
 // records reads all records of the key.
