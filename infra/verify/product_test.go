@@ -199,7 +199,7 @@ func rehearse(ctx context.Context, t *testing.T, endpoint string, roots *x509.Ce
 	if err := os.WriteFile(file, []byte(adminToken+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	args = append([]string{"--endpoint", endpoint, "--admin-token-file", file, "--patience", "5s"}, args...)
+	args = append([]string{"--endpoint", endpoint, "--admin-token-file", file, "--patience", "3s"}, args...)
 	return execute(ctx, t, program{roots: roots}, args...)
 }
 
