@@ -47,7 +47,7 @@ var rules = []rule{
 	{"infra/cost", []string{"shared/money"}, "the cost page reads templates; it knows neither the CDK that writes them nor the product"},
 	{"infra/image", vocabulary, "the image is made of a file, whatever is in it"},
 	{"infra/deploy", append([]string{"infra/image"}, vocabulary...), "the deploy tool works on an account before there is a deployment; it knows nothing of the product"},
-	{"infra/verify", append([]string{"events"}, vocabulary...), "it speaks to a deployment from outside, as its users do"},
+	{"infra/verify", append([]string{"shared/sse"}, vocabulary...), "verify sees a deployment from outside, as its clients do: it shares no code with what it judges but the framer"},
 }
 
 // reserved are modules that only the packages of a pattern may import. A client of
@@ -67,6 +67,11 @@ var reserved = map[string]string{
 	// one package sees to that.
 	"github.com/aws/aws-xray-sdk-go/": "shared/trace",
 	"github.com/aws/aws-cdk-go/":      "infra",
+	// What reads and changes a deployment from outside: nothing that is deployed may.
+	"github.com/aws/aws-sdk-go-v2/service/ecs":         "infra/verify",
+	"github.com/aws/aws-sdk-go-v2/service/elasticache": "infra/verify",
+	"github.com/aws/aws-sdk-go-v2/service/lambda":      "infra/verify",
+	"github.com/aws/aws-sdk-go-v2/service/memorydb":    "infra/verify",
 }
 
 type pkg struct {

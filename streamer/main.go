@@ -8,12 +8,15 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	_ "time/tzdata" // budgets know time zones wherever the process runs
 
 	"sluice/shared/cloud"
 	"sluice/shared/config"
 	"sluice/shared/host"
+	"sluice/shared/trace"
 	"sluice/streamer/node"
+	"sluice/streamer/relay"
 )
 
 func main() {
@@ -37,12 +40,17 @@ func run(ctx context.Context, environ []string) (err error) {
 	if err != nil {
 		return err
 	}
+	closeTrace, err := traces(&o, getenv(environ, "AWS_XRAY_DAEMON_ADDRESS"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeTrace()) }()
 	n, err := node.Open(drain, o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	if host.OnLambda() {
+	if getenv(environ, "AWS_LAMBDA_RUNTIME_API") != "" {
 		return n.ServeLambda(drain)
 	}
 	return n.Serve(drain, abort, nil)
@@ -66,4 +74,33 @@ func options(ctx context.Context, c *config.Config, log *slog.Logger) (o node.Op
 	}
 	o.AdminToken, err = aws.AdminToken(ctx)
 	return o, err
+}
+
+// traces has the requests traced when the settings say so.
+func traces(o *node.Options, daemon string) (closeTrace func() error, err error) {
+	if !o.Settings.Trace {
+		return func() error { return nil }, nil
+	}
+	tracer, err := trace.New(trace.Options{Name: "sluice", Daemon: daemon, Logger: o.Logger})
+	if err != nil {
+		return nil, err
+	}
+	o.Traced = tracer.Handler
+	o.Trace = func(ctx context.Context) relay.Trace {
+		if q := trace.From(ctx); q != nil {
+			return q
+		}
+		return nil // and no pointer to nothing
+	}
+	return tracer.Close, nil
+}
+
+// getenv is a variable that AWS sets, which is no setting of ours.
+func getenv(environ []string, name string) string {
+	for _, line := range environ {
+		if value, ok := strings.CutPrefix(line, name+"="); ok {
+			return value
+		}
+	}
+	return ""
 }

@@ -49,7 +49,7 @@ func open(ctx context.Context, c *config.Config, log *slog.Logger) (_ *product, 
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("SLUICE_DATA_DIR: %w", err)
 	}
-	o := node.Options{Settings: c, Logger: log}
+	o := node.Options{Settings: c, Logger: log, Metrics: os.Stdout}
 	if o.Store, err = p.store(ctx); err != nil {
 		return nil, err
 	}

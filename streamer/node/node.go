@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 	"sluice/shared/config"
 	"sluice/shared/credential"
 	"sluice/shared/egress"
+	"sluice/shared/emf"
 	"sluice/shared/host"
 	"sluice/shared/llm"
 	"sluice/shared/pool"
@@ -35,7 +37,8 @@ import (
 	"sluice/streamer/relay"
 )
 
-// Options make a Node. All are required, but one of AdminToken and AdminSum.
+// Options make a Node. All up to Logger are required, but one of AdminToken and
+// AdminSum.
 type Options struct {
 	Settings  *config.Config
 	Store     store.Options
@@ -45,7 +48,17 @@ type Options struct {
 	AdminToken secret.Value
 	AdminSum   string
 	Logger     *slog.Logger
+
+	Metrics io.Writer                         // takes figures for CloudWatch, each SLUICE_EMF_EVERY
+	Traced  func(http.Handler) http.Handler   // around the relay; nil = not traced
+	Trace   func(context.Context) relay.Trace // of a request that Traced let through; nil = none
 }
+
+const (
+	// metricNamespace and metricService are what metrics in CloudWatch are found by;
+	// the deployment scales on one of them.
+	metricNamespace, metricService = "Sluice", "relay"
+)
 
 // Node is a process's parts, opened.
 type Node struct {
@@ -59,6 +72,7 @@ type Node struct {
 	sweeper  *ledger.Sweeper
 	accounts *accounts.Store
 	ledger   *ledger.Ledger
+	emitter  *emf.Emitter // nil = none
 }
 
 // Open connects to the store and wires the parts.
@@ -87,7 +101,21 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 	n.ledger, n.accounts = ledger.New(client), accounts.New(client)
 	n.sweeper = ledger.NewSweeper(n.ledger, n.accounts, o.Logger)
 	n.relay = n.newRelay(prices, ways)
-	return n, nil
+	if o.Settings.EMFEvery > 0 {
+		n.emitter, err = newEmitter(n.relay, o.Metrics)
+	}
+	return n, err
+}
+
+// newEmitter writes those gauges of the relay that have a name in CloudWatch.
+func newEmitter(rl *relay.Relay, to io.Writer) (*emf.Emitter, error) {
+	var gauges []emf.Gauge
+	for _, g := range rl.Gauges() {
+		if g.CloudWatch != "" {
+			gauges = append(gauges, emf.Gauge{Name: g.CloudWatch, Unit: emf.Unit(g.Unit), Read: g.Read})
+		}
+	}
+	return emf.New(to, metricNamespace, metricService, time.Now, gauges...)
 }
 
 func (n *Node) newRelay(prices *pricing.Table, ways *egress.Transports) *relay.Relay {
@@ -100,7 +128,7 @@ func (n *Node) newRelay(prices *pricing.Table, ways *egress.Transports) *relay.R
 			Store: n.accounts, Providers: all.Providers(), Family: prices.Family, Attempts: c.Attempts, Logger: n.o.Logger,
 		}),
 		Closer: n.ledger, Ledger: reader{n.ledger, n.records.Usage()}, Credentials: n.sealer, Clients: ways,
-		Prices: prices, Ready: n.ready, QueryKey: c.QueryKey, Logger: n.o.Logger,
+		Prices: prices, Ready: n.ready, QueryKey: c.QueryKey, Logger: n.o.Logger, Trace: n.o.Trace,
 		Limits: relay.Limits{
 			Body: c.MaxBody, BodyMemory: c.BodyMemory, Headers: c.HeaderTimeout, Idle: c.StreamIdle,
 			Stream: c.StreamMax, Drain: orNone(c.DrainTimeout), Ping: orNone(c.PingEvery),
@@ -156,7 +184,7 @@ func (n *Node) start(ctx context.Context, more ...func(context.Context)) (stop f
 	}
 	jobs, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
-	for _, job := range append(more, n.relay.Run) {
+	for _, job := range append(more, n.relay.Run, n.measure) {
 		running.Go(func() { job(jobs) })
 	}
 	return func() {
@@ -166,6 +194,16 @@ func (n *Node) start(ctx context.Context, more ...func(context.Context)) (stop f
 	}, nil
 }
 
+// measure writes metrics until ctx ends.
+func (n *Node) measure(ctx context.Context) {
+	if n.emitter == nil {
+		return
+	}
+	if err := n.emitter.Run(ctx, n.o.Settings.EMFEvery); err != nil {
+		n.o.Logger.WarnContext(ctx, "metrics not written", "error", err)
+	}
+}
+
 // Handler is everything that is served to clients and operators.
 func (n *Node) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -173,7 +211,7 @@ func (n *Node) Handler() http.Handler {
 	mux.Handle("GET /healthz", probes)
 	mux.Handle("GET /readyz", probes)
 	mux.Handle(admin.Prefix+"/", n.admin())
-	mux.Handle("/", n.relay.Handler())
+	mux.Handle("/", n.traced(n.relay.Handler()))
 	return mux
 }
 
@@ -196,4 +234,11 @@ func orNone(d time.Duration) time.Duration {
 		return -1
 	}
 	return d
+}
+
+func (n *Node) traced(h http.Handler) http.Handler {
+	if n.o.Traced == nil {
+		return h
+	}
+	return n.o.Traced(h)
 }
