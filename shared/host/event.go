@@ -221,7 +221,8 @@ func plain(path string) string {
 // API Gateway adds Transfer-Encoding where there is no Content-Length, adds
 // "application/json" where there is no Content-Type, and renames WWW-Authenticate
 // to X-Amzn-Remapped-WWW-Authenticate, all documented: see the sources of ofREST
-// and of gatewayHeader.
+// and of gatewayHeader. What it does of this with an answer that has no body, to
+// HEAD or of status 204, is not.
 func (e *event) answer(status int, h http.Header, body io.Reader) *events.APIGatewayProxyStreamingResponse {
 	res := &events.APIGatewayProxyStreamingResponse{StatusCode: status, Body: body, Cookies: h["Set-Cookie"]}
 	several := make(map[string][]string, len(h))

@@ -43,7 +43,7 @@ func invoker(h http.Handler, logger *slog.Logger) func(context.Context, event) (
 		}()
 		<-w.begun
 		res := e.answer(w.status, w.sent, &lambdaBody{PipeReader: reader, cancel: cancel, done: done})
-		if n := bytesOf(res); n > gatewayHeader {
+		if n := bytesOf(res); e.rest() && n > gatewayHeader {
 			logger.WarnContext(ctx, "API Gateway does not take an answer with so large a header", "bytes", n, "limit", gatewayHeader, "path", r.URL.Path)
 		}
 		return res, nil
