@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"sluice/infra/image"
 )
 
 // Built is what `make artifacts` made for the deployment.
@@ -13,17 +15,21 @@ type Built struct {
 	Sweep  string // folder with the sweep's
 }
 
-// built finds it; it errs with the target that makes it.
-func built(dir, streamer string) (Built, error) {
-	b := Built{Digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000", Relay: filepath.Join(dir, "lambda", "relay"), Sweep: filepath.Join(dir, "lambda", "sweep")}
-	needed := []string{filepath.Join(b.Sweep, "bootstrap")}
-	if streamer == Lambda {
-		needed = append(needed, filepath.Join(b.Relay, "bootstrap"))
-	}
-	for _, path := range needed {
+// built finds it; it errs with the target that makes it. The image is built here
+// only to know its digest; bin/deploy pushes the same.
+func built(dir string) (Built, error) {
+	b := Built{Relay: filepath.Join(dir, "lambda", "relay"), Sweep: filepath.Join(dir, "lambda", "sweep")}
+	binary := filepath.Join(dir, "arm64", "streamer")
+	for _, path := range []string{binary, filepath.Join(b.Relay, "bootstrap"), filepath.Join(b.Sweep, "bootstrap")} {
 		if _, err := os.Stat(path); err != nil {
 			return b, fmt.Errorf("%s is missing: run make artifacts", path)
 		}
 	}
-	return b, nil
+	img, err := image.Build(image.Options{Binary: binary})
+	if err != nil {
+		return b, err
+	}
+	digest, err := img.Digest()
+	b.Digest = digest.String()
+	return b, err
 }

@@ -5,6 +5,8 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssecretsmanager"
+	"github.com/aws/constructs-go/constructs/v10"
+	"github.com/aws/jsii-runtime-go"
 )
 
 // held is SluiceData: what must outlive a deployment. SluiceApp refers to it
@@ -42,7 +44,24 @@ func newData(app awscdk.App, s *Switches) *held {
 		RemovalPolicy: awscdk.RemovalPolicy_RETAIN,
 	})
 	suppressData(h)
+	retain(stack)
 	return h
+}
+
+// retain keeps everything when the stack is deleted: a network cannot go while the
+// store in it stays. What is replaced by an update goes, unless it says otherwise.
+func retain(stack awscdk.Stack) {
+	for _, c := range *stack.Node().FindAll(constructs.ConstructOrder_PREORDER) {
+		if *awscdk.CfnResource_IsCfnResource(c) {
+			var resource awscdk.CfnResource
+			jsii.UnsafeCast(c, &resource)
+			options := resource.CfnOptions()
+			options.SetDeletionPolicy(awscdk.CfnDeletionPolicy_RETAIN)
+			if options.UpdateReplacePolicy() == "" {
+				options.SetUpdateReplacePolicy(awscdk.CfnDeletionPolicy_DELETE)
+			}
+		}
+	}
 }
 
 // synthesizer is that of the bootstrap with the qualifier.

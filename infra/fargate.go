@@ -116,6 +116,7 @@ func newBalancer(stack awscdk.Stack, s *Switches, h *held, service awsecs.Fargat
 	balancer := awselasticloadbalancingv2.NewApplicationLoadBalancer(stack, str("RelayBalancer"), &awselasticloadbalancingv2.ApplicationLoadBalancerProps{
 		Vpc: h.net.vpc, InternetFacing: yes(), VpcSubnets: h.net.public,
 		SecurityGroup: imported(stack, "BalancerGroup", h.net.balancer),
+		IpAddressType: addresses(s),
 		IdleTimeout:   awscdk.Duration_Seconds(num(balancerIdle)), Http2Enabled: yes(),
 		DropInvalidHeaderFields: yes(), DesyncMitigationMode: awselasticloadbalancingv2.DesyncMitigationMode_DEFENSIVE,
 	})
@@ -150,6 +151,14 @@ func newBalancer(stack awscdk.Stack, s *Switches, h *held, service awsecs.Fargat
 		named(stack, s, awsroute53targets.NewLoadBalancerTarget(balancer, nil), balancer.LoadBalancerDnsName())
 	}
 	return balancer, target
+}
+
+// addresses of the balancer: IPv6 too, where the subnets are known to have it.
+func addresses(s *Switches) awselasticloadbalancingv2.IpAddressType {
+	if s.VPC == "" {
+		return awselasticloadbalancingv2.IpAddressType_DUAL_STACK
+	}
+	return awselasticloadbalancingv2.IpAddressType_IPV4
 }
 
 // named gives the relay its name, where the zone is known, and says its address.

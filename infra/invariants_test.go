@@ -42,7 +42,7 @@ func TestEverythingIsEncrypted(t *testing.T) {
 			}
 		}
 		for id, r := range d.all("AWS::MemoryDB::Cluster") { // at rest they always are
-			if r.get("TlsEnabled") != true {
+			if r.get("TLSEnabled") != true {
 				t.Errorf("store %s has no TLS", id)
 			}
 		}

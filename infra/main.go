@@ -33,11 +33,11 @@ func run() error {
 	if err != nil {
 		return fmt.Errorf("nothing was synthesized:\n%w\n(bin/infra --help lists all switches)", err)
 	}
-	built, err := built("bin", switches.Streamer)
+	artifacts, err := built("bin")
 	if err != nil {
 		return err
 	}
-	deploy(app, switches, built)
+	deploy(app, switches, artifacts)
 	app.Synth(nil)
 	return nil
 }

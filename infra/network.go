@@ -134,11 +134,11 @@ func (n *network) groups(stack awscdk.Stack, s *Switches) {
 	}
 	n.balancer = group("BalancerGroup", "the balancer", false)
 	for _, network := range s.Clients {
-		peer := awsec2.Peer_Ipv4(&network)
+		peer := awsec2.Peer_Ipv4
 		if strings.Contains(network, ":") {
-			peer = awsec2.Peer_Ipv6(&network)
+			peer = awsec2.Peer_Ipv6
 		}
-		n.balancer.AddIngressRule(peer, awsec2.Port_Tcp(num(s.port())), str("clients"), no())
+		n.balancer.AddIngressRule(peer(&network), awsec2.Port_Tcp(num(s.port())), str("clients"), no())
 	}
 	n.balancer.AddEgressRule(n.relay, awsec2.Port_Tcp(num(listenPort)), str("the relay"), no())
 	n.relay.AddIngressRule(n.balancer, awsec2.Port_Tcp(num(listenPort)), str("the balancer"), no())

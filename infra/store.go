@@ -4,6 +4,7 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awselasticache"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsmemorydb"
+	"github.com/aws/jsii-runtime-go"
 )
 
 const (
@@ -69,7 +70,7 @@ func serverlessCache(stack awscdk.Stack, subnets *[]*string, group *string) (hos
 	cache := awselasticache.NewCfnServerlessCache(stack, str("Cache"), &awselasticache.CfnServerlessCacheProps{
 		Engine: str("valkey"), MajorEngineVersion: str("8"), ServerlessCacheName: str(storeName),
 		Description:            str("Sluice: ledger, accounts and records"),
-		SubnetIds:              anys(subnets),
+		SubnetIds:              jsii.AnySlice(subnets),
 		SecurityGroupIds:       &[]any{group},
 		UserGroupId:            userGroup(stack).Ref(),
 		SnapshotRetentionLimit: num(snapshots), DailySnapshotTime: str("04:00"),
@@ -86,7 +87,7 @@ func cacheNodes(stack awscdk.Stack, s *Switches, subnets *[]*string, group *stri
 		Properties: map[string]any{"cluster-enabled": "yes", "maxmemory-policy": "noeviction"},
 	})
 	within := awselasticache.NewCfnSubnetGroup(stack, str("CacheSubnets"), &awselasticache.CfnSubnetGroupProps{
-		Description: str("Sluice: private subnets"), SubnetIds: anys(subnets),
+		Description: str("Sluice: private subnets"), SubnetIds: jsii.AnySlice(subnets),
 	})
 	replicas := s.replicas()
 	cache := awselasticache.NewCfnReplicationGroup(stack, str("CacheNodes"), &awselasticache.CfnReplicationGroupProps{
@@ -111,7 +112,7 @@ func memoryDB(stack awscdk.Stack, s *Switches, subnets *[]*string, group *string
 		AclName: str(storeName), UserNames: &[]*string{user.Ref()},
 	})
 	within := awsmemorydb.NewCfnSubnetGroup(stack, str("CacheSubnets"), &awsmemorydb.CfnSubnetGroupProps{
-		SubnetGroupName: str(storeName), SubnetIds: anys(subnets),
+		SubnetGroupName: str(storeName), SubnetIds: jsii.AnySlice(subnets),
 	})
 	cluster := awsmemorydb.NewCfnCluster(stack, str("MemoryDB"), &awsmemorydb.CfnClusterProps{
 		ClusterName: str(storeName), Description: str("Sluice: ledger, accounts and records"),
@@ -130,12 +131,4 @@ func (s *Switches) replicas() int {
 		return 1
 	}
 	return 0
-}
-
-func anys(values *[]*string) *[]any {
-	all := make([]any, len(*values))
-	for i, v := range *values {
-		all[i] = v
-	}
-	return &all
 }
