@@ -23,7 +23,8 @@ var masks = []struct {
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d`), "<date>"},
 	{regexp.MustCompile(`\d\d:\d\d UTC`), "<time> UTC"},
 	{regexp.MustCompile(`\$0\.\d+`), "$<cost>"},
-	{regexp.MustCompile(`\d+ (events|pieces|tokens in|out|keys)\b`), "<n> $1"},
+	{regexp.MustCompile(`\d+ (events|pieces|tokens in|out)\b`), "<n> $1"},
+	{regexp.MustCompile(`keys: \d+`), "keys: <n>"},
 }
 
 // golden compares a report with a file, figures masked.

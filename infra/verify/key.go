@@ -93,13 +93,15 @@ func (s *suite) removeKey(ctx context.Context, interrupted bool) finding {
 	return fails("it was deleted, and is not refused with 401: %v", err)
 }
 
-// bill sums what the records of the key say.
-func (s *suite) bill(ctx context.Context) bill {
+// bill sums what the records of the key say once no call is open. Whoever
+// interrupted the program does not wait for that.
+func (s *suite) bill(ctx context.Context, interrupted bool) bill {
 	b := bill{trials: s.trials}
 	if s.key == nil {
 		b.known = true // nothing could be called
 		return b
 	}
+	b.open = interrupted || !s.until(ctx, func() bool { return s.idle(ctx) == nil })
 	records, err := s.records(ctx)
 	if err != nil {
 		return b

@@ -11,8 +11,11 @@ import (
 const (
 	// bodyOnFargate is what Sluice accepts by default (SLUICE_MAX_BODY).
 	bodyOnFargate = 32 << 20
-	// bodyOnLambda is the payload of a synchronous invocation (Lambda quotas: 6 MB
-	// a request), which API Gateway, with 10 MB, does not reach.
+	// bodyOnLambda is the payload of a synchronous invocation (Lambda API reference,
+	// Invoke: 6 MB). API Gateway takes 10 MB; what lies between is refused before the
+	// relay sees it, and API Gateway's own 413 cannot be given another shape (API
+	// Gateway developer guide, gateway response types: REQUEST_TOO_LARGE). A no of
+	// this check on Lambda may stay; it tells what clients will see.
 	bodyOnLambda = 6 << 20
 	// beyond is how much larger than its limit a body is made.
 	beyond = 1 << 20

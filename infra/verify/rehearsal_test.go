@@ -136,7 +136,15 @@ func events(names ...string) string {
 	return all.String()
 }
 
-func TestFlaws(t *testing.T) {
+// flawed is a deployment in which one thing is wrong.
+type flawed struct {
+	flaw flaw
+	want outcomes // where it differs from a deployment that works
+	also outcomes // what follows from it
+	left string   // what is said to be left behind; "" = nothing
+}
+
+func flaws() map[string]flawed {
 	const get, post, del = http.MethodGet, http.MethodPost, http.MethodDelete
 	refusal := func(kind string) string {
 		return fmt.Sprintf(`{"type":"error","error":{"type":%q,"message":"so it is"}}`, kind)
@@ -151,12 +159,7 @@ func TestFlaws(t *testing.T) {
 		"body limit": skip("there is no key"), "key removed": skip("no key was made"),
 	}
 	noStream := outcomes{"usage": skip("no answer was streamed")}
-	cases := map[string]struct {
-		flaw flaw
-		want outcomes // where it differs from a deployment that works
-		also outcomes // what follows from it
-		left string
-	}{
+	return map[string]flawed{
 		"draining":              {flaw: canned(get, "/readyz", 503, "draining\n"), want: outcomes{"reach": fails("GET /readyz: 503 draining")}},
 		"wrong token accepted":  {flaw: openToAll, want: outcomes{"sign-in": fails("made up is accepted")}, also: noSignIn},
 		"wrong token fails":     {flaw: onlyWith("Authorization", "sluice-admin-", canned(get, adminPath, 500, `{}`)), want: outcomes{"sign-in": fails("not refused with 401: 500")}, also: noSignIn},
@@ -181,8 +184,11 @@ func TestFlaws(t *testing.T) {
 		"key not deleted":       {flaw: canned(del, adminPath+"/keys/", 204, ""), want: outcomes{"key removed": fails("still accepted")}, left: "left behind: the key verify-aws, which was deleted"},
 		"deletion fails":        {flaw: canned(del, adminPath+"/keys/", 500, "broken"), want: outcomes{"key removed": fails("could not be deleted: 500 broken")}, left: "left behind: the key verify-aws: delete it with DELETE /admin/v1/keys/key_"},
 	}
+}
+
+func TestFlaws(t *testing.T) {
 	sound := rehearse(t.Context(), t, shared.url, nil).findings
-	for name, c := range cases {
+	for name, c := range flaws() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := rehearse(t.Context(), t, front(t, shared, c.flaw, false, false).URL, nil)

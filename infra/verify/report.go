@@ -87,6 +87,7 @@ type bill struct {
 	calls  int
 	cost   money.Nanos
 	known  bool // the records were read
+	open   bool // calls may be missing: they were not waited for, or did not settle
 	trials int  // tests of accounts, which the vendor bills and no key pays for
 }
 
@@ -95,13 +96,15 @@ func (r *report) close(b bill, left []string) {
 	r.line("")
 	r.line("%d yes, %d no, %d not checked", r.counts[yes], r.counts[no], r.counts[unchecked])
 	switch {
-	case b.known:
-		r.line("cost: $%s for %d calls, by the records of the key", b.cost, b.calls)
-	default:
+	case !b.known:
 		r.line("cost: unknown, the records of the key were not read")
+	case b.open:
+		r.line("cost: at least $%s by the records of the key (calls: %d); a call may still be open", b.cost, b.calls)
+	default:
+		r.line("cost: $%s by the records of the key (calls: %d)", b.cost, b.calls)
 	}
 	if b.trials > 0 {
-		r.line("cost: beside that %d tests of accounts with a few tokens each, which no record holds", b.trials)
+		r.line("cost: beside that a few tokens for each test of an account (tests: %d), which no record holds", b.trials)
 	}
 	if len(left) == 0 {
 		r.line("left behind: nothing but usage records")

@@ -33,7 +33,7 @@ func (s *suite) signIn(ctx context.Context) finding {
 		return fails("the admin token is not accepted, or the store is out of reach: %v", err)
 	}
 	s.signedIn, s.accounts = true, o.Accounts
-	return works("a wrong token is refused, the right one reads the store: %d keys, %d accounts", o.Counts.Keys, o.Counts.Accounts)
+	return works("a wrong token is refused, the right one reads the store (keys: %d, accounts: %d)", o.Counts.Keys, o.Counts.Accounts)
 }
 
 // notSignedIn is the finding of a check that needs the admin API.

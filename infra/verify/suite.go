@@ -84,7 +84,7 @@ func (s *suite) run(ctx context.Context) int {
 	}
 	interrupted := ctx.Err() != nil
 	ctx = context.WithoutCancel(ctx)
-	b := s.bill(ctx)
+	b := s.bill(ctx, interrupted)
 	s.report.add("key removed", s.removeKey(ctx, interrupted))
 	s.report.close(b, s.left)
 	return s.report.code(interrupted)

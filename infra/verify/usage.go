@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -73,12 +74,20 @@ func (s *suite) settled(ctx context.Context) (record, error) {
 	if r.Unpriced || r.Cost <= 0 {
 		return r, fmt.Errorf("the record has no price; add one for %s", s.o.model)
 	}
+	return r, s.idle(ctx)
+}
+
+// idle errs while the key has calls in flight, or holds money for them.
+func (s *suite) idle(ctx context.Context) error {
 	var k key
 	if err := s.client.admin(ctx, http.MethodGet, "/keys/"+s.key.ID, nil, &k); err != nil {
-		return r, err
+		return err
 	}
-	if k.Balance == nil || k.Balance.Held != 0 || k.Balance.Open != 0 {
-		return r, fmt.Errorf("the key still holds money for calls in flight: %+v", k.Balance)
+	if k.Balance == nil {
+		return errors.New("the key has no balance")
 	}
-	return r, nil
+	if k.Balance.Held != 0 || k.Balance.Open != 0 {
+		return fmt.Errorf("the key still holds $%s for %d calls in flight", k.Balance.Held, k.Balance.Open)
+	}
+	return nil
 }
