@@ -43,10 +43,11 @@ func newApp(app awscdk.App, s *Switches, b Built, h *held) awscdk.Stack {
 		newGateway(stack, s, b, h, a)
 	}
 	newSweep(stack, s, b, h, a)
-	output(stack, "Host", str(s.Streamer))
-	output(stack, "Profile", str(s.Profile))
+	output(stack, "Host", &s.Streamer)
+	output(stack, "Profile", &s.Profile)
 	output(stack, "AdminTokenSecret", h.adminToken.SecretArn())
-	output(stack, "Store", str(h.store.iam))
+	output(stack, "CacheKind", &s.Store)
+	output(stack, "CacheUser", str(storeName))
 	suppressApp(stack)
 	return stack
 }

@@ -91,19 +91,19 @@ func Table() []Switch {
 		{"zone", "", "id of the Route 53 zone of the domain: its record is kept there, and without certificate one is issued",
 			text(func(s *Switches) *string { return &s.Zone }, `^Z[A-Z0-9]+$`, "the id of a hosted zone, such as Z0123456789ABC")},
 		{"plain_http", "false", "serve HTTP without TLS, to the addresses in clients only",
-			flag(func(s *Switches) *bool { return &s.PlainHTTP })},
+			boolean(func(s *Switches) *bool { return &s.PlainHTTP })},
 		{"clients", "0.0.0.0/0,::/0", "networks that may connect to the balancer, comma-separated",
 			networks},
 		{"vpc", "", "id of an existing VPC; needs public_subnets, private_subnets and azs, one of each a zone",
-			text(func(s *Switches) *string { return &s.VPC }, `^vpc-[0-9a-f]+$`, "the id of a VPC")},
+			text(func(s *Switches) *string { return &s.VPC }, `^vpc-([0-9a-f]{8}|[0-9a-f]{17})$`, "the id of a VPC")},
 		{"public_subnets", "", "ids of its public subnets, in the order of azs",
-			list(func(s *Switches) *[]string { return &s.PublicSubnets }, `^subnet-[0-9a-f]+$`, "the id of a subnet")},
+			list(func(s *Switches) *[]string { return &s.PublicSubnets }, `^subnet-([0-9a-f]{8}|[0-9a-f]{17})$`, "the id of a subnet")},
 		{"private_subnets", "", "ids of its private subnets, in the order of azs",
-			list(func(s *Switches) *[]string { return &s.PrivateSubnets }, `^subnet-[0-9a-f]+$`, "the id of a subnet")},
+			list(func(s *Switches) *[]string { return &s.PrivateSubnets }, `^subnet-([0-9a-f]{8}|[0-9a-f]{17})$`, "the id of a subnet")},
 		{"bedrock_roles", "", "ARNs of roles in this or other accounts that the relay may assume for Bedrock, comma-separated",
 			list(func(s *Switches) *[]string { return &s.BedrockRoles }, `^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$`, "the ARN of a role")},
 		{"function_url", "false", "with streamer=lambda: also a function URL that anyone can call, without API Gateway's limits on requests",
-			flag(func(s *Switches) *bool { return &s.FunctionURL })},
+			boolean(func(s *Switches) *bool { return &s.FunctionURL })},
 		{"tasks_min", "", "tasks that always run; default 1, in profile ha 2",
 			number(func(s *Switches) *int { return &s.TasksMin }, 1, 100)},
 		{"tasks_max", "10", "tasks that may run at most",
@@ -245,7 +245,7 @@ func number(at func(*Switches) *int, least, most int) func(*Switches, string) er
 	}
 }
 
-func flag(at func(*Switches) *bool) func(*Switches, string) error {
+func boolean(at func(*Switches) *bool) func(*Switches, string) error {
 	return func(s *Switches, value string) error {
 		if value != "true" && value != "false" {
 			return errors.New("want true or false")

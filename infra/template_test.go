@@ -50,7 +50,7 @@ func variants() map[string]given {
 		"small, egress=nat":       small.with(given{"egress": NAT, "bedrock_roles": "arn:aws:iam::000000000000:role/bedrock"}),
 		"small, egress=endpoints": small.with(given{"egress": Endpoints}),
 		"small, existing VPC": small.with(given{
-			"vpc": "vpc-0a", "azs": "eu-west-1a,eu-west-1b", "public_subnets": "subnet-0a,subnet-0b", "private_subnets": "subnet-0c,subnet-0d",
+			"vpc": "vpc-0000000a", "azs": "eu-west-1a,eu-west-1b", "public_subnets": "subnet-0000000a,subnet-0000000b", "private_subnets": "subnet-0000000c,subnet-0000000d",
 		}),
 		"small, plain HTTP":    {"profile": Small, "plain_http": "true", "clients": "203.0.113.0/24,2001:db8::/32", "env": "SLUICE_ATTEMPTS=2"},
 		"ha, store=nodes":      ha.with(given{"store": Nodes}),
