@@ -44,6 +44,22 @@ func TestReplayOfManyPages(t *testing.T) {
 	}
 }
 
+// What another process writes meanwhile is not part of it.
+func TestReplayEndsWhereItBegan(t *testing.T) {
+	s, url := newStandIn(t)
+	fill(t, s, 2)
+	l := open(t, url, 1)
+	s.on(func(method, _ string, n int) string {
+		if method == "LIST" && n == 2 {
+			fill(t, s, 3)
+		}
+		return pass
+	})
+	if got := archivetest.Replayed(t, l); len(got) != 2 || len(s.keys()) != 3 {
+		t.Errorf("%d entries of %d, want the 2 there were", len(got), len(s.keys()))
+	}
+}
+
 func TestReplayNamesWhatIsWrong(t *testing.T) {
 	const count = 25
 	for name, tt := range map[string]struct {
