@@ -83,12 +83,12 @@ func (l *Log) look(ctx context.Context, seq int64, id string) (outcome, error) {
 // 409 is a conflict with a request at the same time, 412 with an object that is
 // there or was; 408 and 429 pass.
 func final(err error) bool {
-	status := status(err)
-	switch status {
+	code := status(err)
+	switch code {
 	case http.StatusConflict, http.StatusPreconditionFailed, http.StatusRequestTimeout, http.StatusTooManyRequests:
 		return false
 	}
-	return status >= 400 && status < 500
+	return code >= 400 && code < 500
 }
 
 // status is the HTTP status that S3 answered with, 0 for an error without one.

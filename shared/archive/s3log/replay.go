@@ -11,8 +11,9 @@ import (
 )
 
 // readers is how many objects are read at once: one after another, a long log would
-// take hours.
-const readers = 32
+// take hours. The SDK's HTTP client keeps 10 connections to a host; more readers
+// would open a new one for most objects.
+const readers = 10
 
 // Replay calls fn with every entry in order, as they were when it began, until fn
 // errs; the error is returned. It errs when an entry is missing or damaged, naming

@@ -29,8 +29,9 @@ func fill(t testing.TB, s *standIn, count int) {
 }
 
 func TestReplayOfManyPages(t *testing.T) {
-	const count = 2345
+	const count = 123
 	s, url := newStandIn(t)
+	s.limit = 10
 	fill(t, s, count)
 	got := archivetest.Replayed(t, open(t, url, 1))
 	for i, e := range got {
@@ -43,8 +44,24 @@ func TestReplayOfManyPages(t *testing.T) {
 	}
 }
 
+// What another process writes meanwhile is not part of it.
+func TestReplayEndsWhereItBegan(t *testing.T) {
+	s, url := newStandIn(t)
+	fill(t, s, 2)
+	l := open(t, url, 1)
+	s.on(func(method, _ string, n int) string {
+		if method == "LIST" && n == 2 {
+			fill(t, s, 3)
+		}
+		return pass
+	})
+	if got := archivetest.Replayed(t, l); len(got) != 2 || len(s.keys()) != 3 {
+		t.Errorf("%d entries of %d, want the 2 there were", len(got), len(s.keys()))
+	}
+}
+
 func TestReplayNamesWhatIsWrong(t *testing.T) {
-	const count = 1100
+	const count = 25
 	for name, tt := range map[string]struct {
 		broken  int
 		body    []byte
@@ -52,10 +69,10 @@ func TestReplayNamesWhatIsWrong(t *testing.T) {
 		deliver int // entries before the error
 	}{
 		"the first is missing":      {1, nil, "config/000000000001.json is missing", 0},
-		"one is missing":            {500, nil, "config/000000000500.json is missing", 499},
-		"the last of a page":        {1000, nil, "config/000000001000.json is missing", 999},
-		"the first of a page":       {1001, nil, "config/000000001001.json is missing", 1000},
-		"the last is missing":       {1100, nil, "config/000000001100.json is missing", 1099},
+		"one is missing":            {15, nil, "config/000000000015.json is missing", 14},
+		"the last of a page":        {10, nil, "config/000000000010.json is missing", 9},
+		"the first of a page":       {11, nil, "config/000000000011.json is missing", 10},
+		"the last is missing":       {25, nil, "config/000000000025.json is missing", 24},
 		"no JSON":                   {7, []byte("{"), "config/000000000007.json is damaged", 6},
 		"another entry's number":    {7, []byte(`{"seq":8,"action":"delete","kind":"key","id":"a"}`), "it holds entry 8, want 7", 6},
 		"an entry without a record": {7, []byte(`{"seq":7,"action":"delete","kind":"key"}`), "names no record", 6},
@@ -63,6 +80,7 @@ func TestReplayNamesWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, url := newStandIn(t)
+			s.limit = 10
 			fill(t, s, count)
 			l := open(t, url, 1) // it has seen the last one
 			s.set(key(tt.broken), tt.body)

@@ -117,6 +117,7 @@ func (l *Log) Append(ctx context.Context, e archive.Entry) error {
 // write puts the entry at the end of the log, wherever other writers have moved it.
 func (l *Log) write(ctx context.Context, e archive.Entry, id string) error {
 	e.Seq = l.seq.Load() + 1
+	var before error // of the last attempt but one, as the last may only say that time was up
 	for attempt := 0; ; attempt++ {
 		body, err := json.Marshal(e)
 		if err != nil {
@@ -136,8 +137,9 @@ func (l *Log) write(ctx context.Context, e archive.Entry, id string) error {
 			e.Seq = end + 1
 		}
 		if attempt == attempts-1 || final(err) || !pause(ctx, attempt) {
-			return gaveUp(outcome, err)
+			return gaveUp(outcome, errors.Join(before, err))
 		}
+		before = err
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
@@ -44,6 +45,7 @@ type standIn struct {
 
 	mu      sync.Mutex
 	objects map[string]object
+	limit   int            // names that a listing has at most, as S3 may give fewer than asked for; 0 = as asked
 	counts  map[string]int // requests by method; LIST is one
 	fault   func(method, key string, n int) string
 }
@@ -53,10 +55,14 @@ type object struct {
 	id, sum, typ string
 }
 
+func empty(t testing.TB) *standIn {
+	return &standIn{t: t, objects: make(map[string]object), counts: make(map[string]int)}
+}
+
 // newStandIn is an empty bucket.
 func newStandIn(t testing.TB) (*standIn, string) {
 	t.Helper()
-	s := &standIn{t: t, objects: make(map[string]object), counts: make(map[string]int)}
+	s := empty(t)
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	return s, server.URL
@@ -65,7 +71,7 @@ func newStandIn(t testing.TB) (*standIn, string) {
 // client is a client that tries a request so often, without long waits.
 func client(url string, tries int) *s3.Client {
 	return s3.New(s3.Options{
-		Region: "eu-central-1", BaseEndpoint: aws.String(url), UsePathStyle: true, HTTPClient: http.DefaultClient,
+		Region: "eu-central-1", BaseEndpoint: aws.String(url), UsePathStyle: true, HTTPClient: awshttp.NewBuildableClient(),
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: "test-id", SecretAccessKey: "test-key"}, nil
 		}),
@@ -203,6 +209,9 @@ func (s *standIn) list(w http.ResponseWriter, r *http.Request) {
 	most, err := strconv.Atoi(query.Get("max-keys"))
 	if err != nil || query.Get("list-type") != "2" {
 		s.t.Errorf("no ListObjectsV2 with a limit: %s", r.URL)
+	}
+	if s.limit > 0 {
+		most = min(most, s.limit)
 	}
 	var out listing
 	for _, key := range slices.Sorted(maps.Keys(s.objects)) {
