@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 )
 
 // identity tells whose credentials are in use.
@@ -46,7 +47,10 @@ const anyRegion = "us-east-1"
 // connect reads the environment and the profiles of the AWS CLI. A profile that
 // wants a second factor asks for it, when a person is there to be asked.
 func connect(ctx context.Context, region string, terminal bool) (*session, error) {
-	options := []func(*config.LoadOptions) error{config.WithRegion(region)}
+	options := []func(*config.LoadOptions) error{
+		config.WithRegion(region),
+		config.WithLogger(logging.Nop{}), // what matters of it comes back as an error
+	}
 	if terminal {
 		options = append(options, config.WithAssumeRoleCredentialOptions(func(o *stscreds.AssumeRoleOptions) {
 			o.TokenProvider = stscreds.StdinTokenProvider

@@ -24,6 +24,7 @@ type reach int
 const (
 	reachable reach = iota
 	unreachable
+	absent  // there is no such name
 	unknown // it could not be looked up
 )
 
@@ -70,7 +71,10 @@ func (t *tool) ask(ctx context.Context, s service) (string, error) {
 	best, by := unreachable, ""
 	for i, host := range s.hosts {
 		found, seen := lookup(ctx, t.resolver, host)
-		mark := map[reach]string{reachable: "yes", unreachable: "no", unknown: "?"}[found]
+		if found == absent && i == 0 && !s.regional {
+			found = unknown // it is there: whoever was asked does not know the world
+		}
+		mark := map[reach]string{reachable: "yes", unreachable: "no", absent: "no", unknown: "?"}[found]
 		if _, err := fmt.Fprintf(t.out, "%-3s  %-15s  %-54s  %s\n", mark, s.name, host, seen); err != nil {
 			return "", err
 		}
@@ -130,7 +134,7 @@ func lookup(ctx context.Context, r resolver, host string) (reach, string) {
 	case len(found) > 0:
 		return unreachable, "IPv4 only"
 	case errors.As(err, &failed) && failed.IsNotFound:
-		return unreachable, "no such name"
+		return absent, "no such name"
 	}
 	return unreachable, "no IPv6 address"
 }

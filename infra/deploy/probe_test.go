@@ -59,6 +59,7 @@ func TestProbe(t *testing.T) {
 			a["events.eu-west-1.amazonaws.com"] = []string{"192.0.2.1", "::ffff:192.0.2.1"}
 			a["proxy.example.com"] = []string{"192.0.2.1", "64:ff9b::c000:201"}
 		}},
+		"probe-no-dns": {1, []string{"--strict"}, func(a answers) { clear(a) }},
 		"probe-strict": {1, []string{"--strict"}, func(a answers) { a["api.openai.com"] = v4 }},
 	} {
 		t.Run(name, func(t *testing.T) {

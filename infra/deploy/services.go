@@ -8,6 +8,8 @@ type service struct {
 	hosts  []string // the ordinary name first, then those that have IPv6 beside it
 	second string   // what to do when only a later name is reachable
 	lost   string   // what does not work when none is
+
+	regional bool // not even the ordinary name is there in every region
 }
 
 const dualStack = "set AWS_USE_DUALSTACK_ENDPOINT=true"
@@ -41,7 +43,7 @@ func services(region string) []service {
 		{name: "OpenAI", hosts: []string{"api.openai.com"}, lost: "accounts of provider openai do not work"},
 		{name: "Gemini", hosts: []string{"generativelanguage.googleapis.com"}, lost: "accounts of provider gemini do not work"},
 		aws("Bedrock", "bedrock-runtime", "accounts of provider bedrock do not work"),
-		{name: "Bedrock mantle", hosts: []string{"bedrock-mantle." + region + "." + dual}, lost: "accounts that use the mantle endpoint do not work"},
+		{name: "Bedrock mantle", hosts: []string{"bedrock-mantle." + region + "." + dual}, lost: "accounts that use the mantle endpoint do not work", regional: true},
 		aws("STS", "sts", "accounts that assume a role do not work"),
 		aws("KMS", "kms", "credentials of accounts cannot be opened"),
 		aws("Secrets Manager", "secretsmanager", "the streamer does not start"),

@@ -116,7 +116,7 @@ func stack(img v1.Image, contents ...content) (v1.Image, error) {
 		}
 		layer, err := tarball.LayerFromOpener(archive,
 			tarball.WithMediaType(types.OCILayer),
-			tarball.WithCompressionLevel(gzip.BestCompression), // pushed once, pulled by every task
+			tarball.WithCompressionLevel(gzip.DefaultCompression), // the best saves 0.4 % more in three times the time
 			tarball.WithCompressedCaching)
 		if err != nil {
 			return nil, fmt.Errorf("image: layer %q: %w", c.comment, err)
