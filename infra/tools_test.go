@@ -109,11 +109,13 @@ func strong(v any) any {
 }
 
 func placeholder(output string) string {
-	for part, value := range map[string]string{
-		"GroupId": "sg-0000000a", "Subnet": "subnet-0000000a", "RefVpc": "vpc-0000000a", "Arn": "arn:aws:s3:::example",
+	for _, like := range []struct{ part, value string }{
+		{"Subnet1", "subnet-00000001"}, {"Subnet2", "subnet-00000002"}, {"Subnet3", "subnet-00000003"},
+		{"GroupId", "sg-0000000a"}, {"RefVpc", "vpc-0000000a"},
+		{"Arn", "arn:aws:s3:::example"}, {"AdminToken", "arn:aws:secretsmanager:us-east-1:000000000000:secret:example"},
 	} {
-		if strings.Contains(output, part) {
-			return value
+		if strings.Contains(output, like.part) {
+			return like.value
 		}
 	}
 	return "example"
