@@ -33,7 +33,7 @@ func BenchmarkHandler(b *testing.B) {
 		h            http.Handler
 	}{
 		{"bare", "", inner},
-		{"unsampled by us", "Root=" + root, traced},
+		{"by the rule, which samples 5 %", "Root=" + root, traced},
 		{"unsampled by header", "Root=" + root + ";Sampled=0", traced},
 		{"sampled", sampled, traced},
 	} {
