@@ -70,9 +70,8 @@ func (q *Request) began(ctx context.Context, seg *xray.Segment, r *http.Request)
 }
 
 // Stage begins a stage within the one that is under way. What it returns ends the
-// stage, with the error that it points to; a deferred call sees the result of the
-// function that it is in.
-func (q *Request) Stage(name string) (end func(*error)) {
+// stage, with an error if it failed.
+func (q *Request) Stage(name string) (end func(error)) {
 	if q == nil || q.stages == maxStages {
 		return ignore
 	}
@@ -80,10 +79,10 @@ func (q *Request) Stage(name string) (end func(*error)) {
 	depth := len(q.steps)
 	ctx, seg := xray.BeginSubsegment(q.steps[depth-1].ctx, name)
 	q.steps = append(q.steps, step{ctx, seg})
-	return func(err *error) { q.leave(depth, *err) }
+	return func(err error) { q.leave(depth, err) }
 }
 
-func ignore(*error) {}
+func ignore(error) {}
 
 // leave ends the stage at a depth, and what is still under way below it.
 func (q *Request) leave(depth int, err error) {

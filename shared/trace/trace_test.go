@@ -27,7 +27,7 @@ func works(r *http.Request, stage string, err error, within ...func()) {
 	for _, f := range within {
 		f()
 	}
-	end(&err)
+	end(err)
 }
 
 // tree is the names of a segment's stages, nested.

@@ -30,16 +30,16 @@ type recorder struct {
 	code   string
 }
 
-func (c *recorder) Stage(name string) func(*error) {
+func (c *recorder) Stage(name string) func(error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stages.WriteString(name + "(")
-	return func(err *error) {
+	return func(err error) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.stages.WriteString(")")
-		if *err != nil {
-			c.stages.WriteString("!" + string(fault.CodeOf(*err)))
+		if err != nil {
+			c.stages.WriteString("!" + string(fault.CodeOf(err)))
 		}
 		c.stages.WriteString(" ")
 	}
