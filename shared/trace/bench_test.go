@@ -15,8 +15,7 @@ func BenchmarkHandler(b *testing.B) {
 	inner := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		q := trace.From(r.Context())
 		for _, stage := range []string{"locate", "accept", "admit", "acquire", "send", "stream", "settle"} {
-			var err error
-			q.Stage(stage)(&err)
+			q.Stage(stage)(nil)
 		}
 		q.Note("key", "key_1")
 		q.Answered(http.StatusOK, nil)
@@ -33,7 +32,7 @@ func BenchmarkHandler(b *testing.B) {
 		h            http.Handler
 	}{
 		{"bare", "", inner},
-		{"unsampled by us", "Root=" + root, traced},
+		{"by the rule, which samples 5 %", "Root=" + root, traced},
 		{"unsampled by header", "Root=" + root + ";Sampled=0", traced},
 		{"sampled", sampled, traced},
 	} {

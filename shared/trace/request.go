@@ -49,11 +49,9 @@ func (t *Tracer) within(r *http.Request) *Request {
 	return q.began(ctx, seg, r)
 }
 
-// configured is a context for the SDK. It does not end with the request's: the SDK
-// sends a segment whose context ended again with each stage that ends after it,
-// and the stages of a call go on when its client has left.
+// configured is a context by which the SDK finds where to send.
 func (q *Request) configured(ctx context.Context) context.Context {
-	return context.WithValue(context.WithoutCancel(ctx), xray.RecorderContextKey{}, &xray.Config{Emitter: &q.courier})
+	return context.WithValue(ctx, xray.RecorderContextKey{}, &xray.Config{Emitter: &q.courier})
 }
 
 func (q *Request) began(ctx context.Context, seg *xray.Segment, r *http.Request) *Request {
@@ -72,9 +70,8 @@ func (q *Request) began(ctx context.Context, seg *xray.Segment, r *http.Request)
 }
 
 // Stage begins a stage within the one that is under way. What it returns ends the
-// stage, with the error that it points to; a deferred call sees the result of the
-// function that it is in.
-func (q *Request) Stage(name string) (end func(*error)) {
+// stage, with an error if it failed.
+func (q *Request) Stage(name string) (end func(error)) {
 	if q == nil || q.stages == maxStages {
 		return ignore
 	}
@@ -82,10 +79,10 @@ func (q *Request) Stage(name string) (end func(*error)) {
 	depth := len(q.steps)
 	ctx, seg := xray.BeginSubsegment(q.steps[depth-1].ctx, name)
 	q.steps = append(q.steps, step{ctx, seg})
-	return func(err *error) { q.leave(depth, *err) }
+	return func(err error) { q.leave(depth, err) }
 }
 
-func ignore(*error) {}
+func ignore(error) {}
 
 // leave ends the stage at a depth, and what is still under way below it.
 func (q *Request) leave(depth int, err error) {
@@ -94,7 +91,9 @@ func (q *Request) leave(depth int, err error) {
 		seg := q.steps[top].seg
 		mark(seg, err)
 		q.courier.stage = nil
-		seg.CloseAndStream(nil) // to the courier, which keeps it for the parent
+		// This gives it to the courier, which keeps it for the parent. The SDK's Close
+		// would send the whole each time, once the client has left.
+		seg.CloseAndStream(nil)
 		q.steps = q.steps[:top]
 		if q.courier.stage == nil {
 			continue // the SDK is turned off

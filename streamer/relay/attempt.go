@@ -39,7 +39,7 @@ func (rl *Relay) try(x *exchange) (err error) {
 		return err
 	}
 	defer func() { _ = res.Body.Close() }() // closing is how an answer is given up; there is nothing to learn from it
-	defer x.stage("stream")(&err)
+	defer x.stage("stream").done(&err)
 	x.watch.answering(rl.Limits.Idle)
 
 	streamed := eventStream(res.Header)
@@ -58,7 +58,7 @@ func (rl *Relay) try(x *exchange) (err error) {
 
 // send puts one request to an account and judges a refusal of it.
 func (rl *Relay) send(x *exchange, l *pool.Lease, body []byte) (_ *http.Response, err error) {
-	defer x.stage("send")(&err)
+	defer x.stage("send").done(&err)
 	client, req, err := rl.request(x, l, body)
 	if err != nil {
 		x.verdict = provider.Verdict{Blame: provider.ByAccount, CoolUntil: rl.Now().Add(unreachableCool), Err: err}

@@ -27,7 +27,7 @@ type quote struct {
 
 // admit holds money for the call.
 func (rl *Relay) admit(x *exchange) (_ *admission.Grant, err error) {
-	defer x.stage("admit")(&err)
+	defer x.stage("admit").done(&err)
 	x.want = wanted(x)
 	if err = rl.appraise(x); err != nil {
 		return nil, rl.verified(x, err)

@@ -37,7 +37,7 @@ func presented(r *http.Request, queryKey bool) secret.Value {
 
 // accept reads the body into memory and its envelope into a call.
 func (rl *Relay) accept(x *exchange) (_ *llm.Call, err error) {
-	defer x.stage("accept")(&err)
+	defer x.stage("accept").done(&err)
 	if rl.Ready.Draining() {
 		return nil, fault.New(fault.Draining, "this instance is shutting down; send the request again").After(time.Second)
 	}

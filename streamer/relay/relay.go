@@ -180,13 +180,13 @@ func (rl *Relay) serve(x *exchange) (err error) {
 
 // locate finds the key that the request presents, before a byte of its body is read.
 func (rl *Relay) locate(x *exchange) (_ *admission.Located, err error) {
-	defer x.stage("locate")(&err)
+	defer x.stage("locate").done(&err)
 	return rl.Gate.Locate(x.ctx, presented(x.r, rl.QueryKey))
 }
 
 // acquire leases an account for the first attempt, or the next one after last.
 func (rl *Relay) acquire(ctx context.Context, x *exchange, last *pool.Lease) (_ *pool.Lease, err error) {
-	defer x.stage("acquire")(&err)
+	defer x.stage("acquire").done(&err)
 	if last == nil {
 		return rl.Router.Acquire(ctx, x.want)
 	}
@@ -197,7 +197,7 @@ func (rl *Relay) acquire(ctx context.Context, x *exchange, last *pool.Lease) (_ 
 // back and its record is written, whatever became of client and upstream.
 func (rl *Relay) settle(x *exchange, err error) {
 	var failed error
-	defer x.stage("settle")(&failed)
+	defer x.stage("settle").done(&failed)
 	record := x.record(err)
 	s := x.grant.Settlement(record.Cost, record.Tokens(), encode(&record))
 	var lease *pool.Release

@@ -10,24 +10,32 @@ import (
 // the request only.
 type Trace interface {
 	// Stage begins a stage within the one that is under way, if any. What it returns
-	// ends the stage with the error that it points to, nil for success.
-	Stage(name string) (end func(*error))
+	// ends the stage, with an error if it failed.
+	Stage(name string) (end func(error))
 	// Note adds what the request can be found by; an empty value is nothing.
 	Note(key, value string)
 	// Answered says with which status the client was answered, and what went wrong.
 	Answered(status int, err error)
 }
 
-// stage begins a stage of the trace: defer x.stage("name")(&err) ends it with what
-// the function returns.
-func (x *exchange) stage(name string) (end func(*error)) {
+// stage is a stage of the trace that is under way; the zero value is one that is
+// not traced, and costs no allocation.
+type stage struct{ end func(error) }
+
+// stage begins a stage: defer x.stage("name").done(&err) ends it with what the
+// function returns.
+func (x *exchange) stage(name string) stage {
 	if x.trace == nil {
-		return untraced
+		return stage{}
 	}
-	return x.trace.Stage(name)
+	return stage{x.trace.Stage(name)}
 }
 
-func untraced(*error) {}
+func (s stage) done(err *error) {
+	if s.end != nil {
+		s.end(*err)
+	}
+}
 
 // report tells the trace what became of the request.
 func (x *exchange) report(err error) {

@@ -65,6 +65,8 @@ type setup struct {
 	budget money.Nanos     // of the key, a day; 0 = none
 	bases  []string        // of the accounts, preferred first; "" = the scripted upstream
 	rules  pool.ModelRules // of every account
+	trace  func(context.Context) relay.Trace
+	wrap   func(http.Handler) http.Handler // around the relay's handler; nil = nothing
 }
 
 // bench is a relay with everything behind it real but the vendor.
@@ -72,6 +74,7 @@ type bench struct {
 	client   *store.Client
 	ledger   *ledger.Ledger
 	records  *records.Store
+	relay    *relay.Relay
 	upstream *upstream
 	front    *httptest.Server
 	running  atomic.Int64 // handlers of the relay
@@ -112,8 +115,13 @@ func open(t testing.TB, s setup, script ...http.HandlerFunc) *bench {
 		Router: pool.New(pool.Options{Store: accounts.New(s.client), Providers: all.Providers(), Family: prices.Family}),
 		Closer: b.ledger, Ledger: reader{b.ledger, b.records.Usage()},
 		Credentials: credential.New(sealing), Clients: ways, Prices: prices, Ready: new(host.Readiness), Limits: s.limits,
+		Trace: s.trace,
 	})
+	b.relay = rl
 	handler := rl.Handler()
+	if s.wrap != nil {
+		handler = s.wrap(handler)
+	}
 	b.front = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.running.Add(1)
 		defer b.running.Add(-1)
