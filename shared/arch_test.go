@@ -48,6 +48,7 @@ var rules = []rule{
 	{"infra/image", vocabulary, "the image is made of a file, whatever is in it"},
 	{"infra/deploy", append([]string{"infra/image"}, vocabulary...), "the deploy tool works on an account before there is a deployment; it knows nothing of the product"},
 	{"infra/verify", append([]string{"shared/sse"}, vocabulary...), "verify sees a deployment from outside, as its clients do: it shares no code with what it judges but the framer"},
+	{"shared/cloud/cloudtest", vocabulary, "stand-ins of AWS know nothing of who asks them"},
 }
 
 // reserved are modules that only the packages of a pattern may import. A client of
