@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/events"
 )
 
 // TestDeployment checks deployments in which all is well.
@@ -28,7 +30,7 @@ func TestDeployment(t *testing.T) {
 			if r.code != exitYes {
 				t.Errorf("exit code %d", r.code)
 			}
-			var got tick
+			var got events.Tick
 			if err := json.Unmarshal(a.payload, &got); err != nil || got.Job != "sweep" || time.Since(got.Scheduled) > time.Minute {
 				t.Errorf("the sweep was invoked with %s", a.payload)
 			}

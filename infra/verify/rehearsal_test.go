@@ -128,7 +128,7 @@ const (
 	allSkipped = "there was no signing in"
 )
 
-func events(names ...string) string {
+func streamEvents(names ...string) string {
 	var all strings.Builder
 	for _, n := range names {
 		fmt.Fprintf(&all, event, n, n)
@@ -169,9 +169,9 @@ func flaws() map[string]flawed {
 		"new key refused":       {flaw: canned(get, "/v1/me", 401, refusal("authentication_error")), want: outcomes{"key": fails("401 authentication_error: so it is")}},
 		"answers collected":     {flaw: collecting, want: outcomes{"streaming": fails("it is held back")}},
 		"answers in lumps":      {flaw: lumps, want: outcomes{"streaming": fails("it is held back")}},
-		"answer too fast":       {flaw: canned(post, messagesPath, 200, events("message_start", "message_stop")), want: outcomes{"streaming": skip("too fast to tell"), "usage": fails("no record of the call"), "body limit": fails("are accepted")}},
-		"answer cut off":        {flaw: canned(post, messagesPath, 200, events("message_start", "ping")), want: outcomes{"streaming": fails("without message_stop"), "body limit": fails("are accepted")}, also: noStream},
-		"answer fails":          {flaw: canned(post, messagesPath, 200, events("message_start")+"event: error\ndata: "+refusal("overloaded_error")+"\n\n"), want: outcomes{"streaming": fails("overloaded_error: so it is"), "body limit": fails("are accepted")}, also: noStream},
+		"answer too fast":       {flaw: canned(post, messagesPath, 200, streamEvents("message_start", "message_stop")), want: outcomes{"streaming": skip("too fast to tell"), "usage": fails("no record of the call"), "body limit": fails("are accepted")}},
+		"answer cut off":        {flaw: canned(post, messagesPath, 200, streamEvents("message_start", "ping")), want: outcomes{"streaming": fails("without message_stop"), "body limit": fails("are accepted")}, also: noStream},
+		"answer fails":          {flaw: canned(post, messagesPath, 200, streamEvents("message_start")+"event: error\ndata: "+refusal("overloaded_error")+"\n\n"), want: outcomes{"streaming": fails("overloaded_error: so it is"), "body limit": fails("are accepted")}, also: noStream},
 		"calls refused":         {flaw: canned(post, messagesPath, 529, refusal("overloaded_error")), want: outcomes{"streaming": fails("529 overloaded_error"), "body limit": fails("529 overloaded_error")}, also: noStream},
 		"no record":             {flaw: canned(get, adminPath+"/usage/records", 200, `{"data":[]}`), want: outcomes{"usage": fails("no record of the call")}},
 		"record without tokens": {flaw: canned(get, adminPath+"/usage/records", 200, records("complete", 9, 0, "0.01", false)), want: outcomes{"usage": fails(`"complete" with 9 tokens in and 0 out`)}},

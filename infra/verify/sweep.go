@@ -8,17 +8,13 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+
+	"sluice/events"
 )
 
 // functions invokes Lambda functions.
 type functions interface {
 	Invoke(ctx context.Context, in *lambda.InvokeInput, o ...func(*lambda.Options)) (*lambda.InvokeOutput, error)
-}
-
-// tick is what the schedule hands to the sweep function.
-type tick struct {
-	Job       string    `json:"job"`
-	Scheduled time.Time `json:"scheduled"`
 }
 
 // sweep invokes the sweep function as its schedule does, once more: a sweep that
@@ -30,7 +26,7 @@ func (s *suite) sweep(ctx context.Context) finding {
 	case s.target.sweepFunction == "":
 		return skip("the stack has no output SweepFunction")
 	}
-	payload, err := json.Marshal(tick{"sweep", time.Now().UTC().Truncate(time.Second)})
+	payload, err := json.Marshal(events.Tick{Job: "sweep", Scheduled: time.Now().UTC().Truncate(time.Second)})
 	if err != nil {
 		return skip("%v", err)
 	}
