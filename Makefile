@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-CDK      := aws-cdk@2.1148.1
+CDK      := 2.1148.1
 COVERED  := ./shared/...,./streamer/...,./functions/...
 FUZZTIME ?= 20s
 FOR_ARM  := GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -tags lambda.norpc
@@ -70,18 +70,19 @@ check: artifacts ## say whether everything that a deployment needs is here, a li
 	@$(WITH_CDK) bin/deploy check --cdk $(CDK)
 
 synth: artifacts ## write the CloudFormation templates to cdk.out (ARGS="-c profile=ha" and so on)
-	@$(WITH_CDK) npx --yes $(CDK) synth --quiet $(ARGS)
+	@$(WITH_CDK) npx --yes aws-cdk@$(CDK) synth --quiet $(ARGS)
 
 diff: artifacts ## show what deploy would change
-	@$(WITH_CDK) npx --yes $(CDK) diff $(ARGS)
+	@$(WITH_CDK) npx --yes aws-cdk@$(CDK) diff $(ARGS)
 
 deploy: check ## deploy to the AWS account of your credentials: image, SluiceData, SluiceApp
-	@$(WITH_CDK) npx --yes $(CDK) synth --quiet $(ARGS)
-	@bin/deploy push --binary bin/arm64/streamer
-	@$(WITH_CDK) npx --yes $(CDK) deploy --all --app cdk.out
+	@$(WITH_CDK) npx --yes aws-cdk@$(CDK) synth --quiet $(ARGS)
+	@if grep -q AWS::ECS::Service cdk.out/SluiceApp.template.json; then bin/deploy push; fi
+	@if grep -q '"AWS_USE_DUALSTACK_ENDPOINT": "true"' cdk.out/SluiceApp.template.json; then bin/deploy probe; fi
+	@$(WITH_CDK) npx --yes aws-cdk@$(CDK) deploy --all --app cdk.out
 
 destroy: artifacts ## remove SluiceApp; SluiceData, with all that was recorded, stays
-	@$(WITH_CDK) npx --yes $(CDK) destroy SluiceApp $(ARGS)
+	@$(WITH_CDK) npx --yes aws-cdk@$(CDK) destroy SluiceApp $(ARGS)
 	@echo "SluiceData is kept: it holds keys, budgets and usage. README.md says how to remove it."
 
 verify-aws: ## check a deployment for what only AWS can show: yes or no for each

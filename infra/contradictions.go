@@ -44,26 +44,13 @@ func (s *Switches) contradictions() []error {
 func (s *Switches) naming() []error {
 	var found []error
 	add := func(format string, args ...any) { found = append(found, fmt.Errorf(format, args...)) }
-	secured := s.Certificate != "" || s.Zone != ""
 	switch {
 	case s.Zone != "" && s.Domain == "":
 		add("zone=%s: needs domain, the name in it", s.Zone)
-	case s.Domain != "" && !secured:
+	case s.Domain != "" && !s.secured():
 		add("domain=%s: needs certificate (its ACM certificate) or zone (to have one issued)", s.Domain)
-	}
-	if s.Streamer == Lambda { // API Gateway has a certificate of its own
-		if s.PlainHTTP {
-			add("plain_http=true: API Gateway speaks TLS only")
-		}
-		return found
-	}
-	switch {
-	case s.PlainHTTP && secured:
-		add("plain_http=true: not together with certificate or zone")
-	case s.PlainHTTP && slices.ContainsFunc(s.Clients, everyone):
-		add("plain_http=true: keys would cross the internet in the clear; set clients to the networks of yours, such as clients=203.0.113.0/24")
-	case !s.PlainHTTP && !secured:
-		add("certificate: the balancer needs one; set certificate=ARN, or domain=NAME and zone=ID to have one issued, or plain_http=true and clients=NETWORK to try it out without TLS")
+	case s.Streamer == Fargate && !s.secured() && slices.ContainsFunc(s.Clients, everyone):
+		add("clients=%s: without a certificate keys would cross the internet in the clear (want networks of yours, such as 203.0.113.0/24)", strings.Join(s.Clients, ","))
 	}
 	return found
 }

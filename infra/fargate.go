@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsapplicationautoscaling"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awscertificatemanager"
@@ -144,13 +146,23 @@ func newBalancer(stack awscdk.Stack, s *Switches, h *held, service awsecs.Fargat
 	}
 	balancer.AddListener(str("Listener"), listener)
 	output(stack, "Balancer", balancer.LoadBalancerDnsName())
-	switch {
-	case s.PlainHTTP:
-		output(stack, "Endpoint", str("http://%s", *balancer.LoadBalancerDnsName()))
-	default:
+	if s.secured() {
 		named(stack, s, awsroute53targets.NewLoadBalancerTarget(balancer, nil), balancer.LoadBalancerDnsName())
+	} else {
+		unsecured(stack, s, balancer)
 	}
 	return balancer, target
+}
+
+// unsecured is a balancer without TLS, for trying out.
+func unsecured(stack awscdk.Stack, s *Switches, balancer awselasticloadbalancingv2.ApplicationLoadBalancer) {
+	output(stack, "Endpoint", str("http://%s", *balancer.LoadBalancerDnsName()))
+	who := "nobody can connect"
+	if len(s.Clients) > 0 {
+		who = "it serves plain HTTP to " + strings.Join(s.Clients, ", ")
+	}
+	awscdk.Annotations_Of(stack).AddWarningV2(str("sluice:unsecured"), str("the balancer has no certificate, so "+who+
+		": set certificate=ARN, or domain=NAME and zone=ID to have one issued, or clients=NETWORK to try it out without TLS; profile=lambda needs no domain"))
 }
 
 // addresses of the balancer: IPv6 too, where the subnets are known to have it.

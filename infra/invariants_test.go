@@ -48,7 +48,7 @@ func TestEverythingIsEncrypted(t *testing.T) {
 		}
 		for id, r := range d.all("AWS::ElasticLoadBalancingV2::Listener") {
 			plain := r.get("Protocol") == "HTTP"
-			if plain != d.switches.PlainHTTP || !plain && !strings.HasPrefix(r.get("SslPolicy").(string), "ELBSecurityPolicy-TLS13-1-2") {
+			if plain == d.switches.secured() || !plain && !strings.HasPrefix(r.get("SslPolicy").(string), "ELBSecurityPolicy-TLS13-1-2") {
 				t.Errorf("listener %s: %v with %v", id, r.get("Protocol"), r.get("SslPolicy"))
 			}
 		}

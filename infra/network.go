@@ -146,8 +146,8 @@ func (n *network) groups(stack awscdk.Stack, s *Switches) {
 
 // port is where clients connect to the balancer.
 func (s *Switches) port() int {
-	if s.PlainHTTP {
-		return 80
+	if s.secured() {
+		return 443
 	}
-	return 443
+	return 80
 }

@@ -124,3 +124,21 @@ func TestExistingVPC(t *testing.T) {
 		t.Errorf("the store is in %s", got)
 	}
 }
+
+// Without a certificate nobody is let in who was not named.
+func TestWithoutCertificate(t *testing.T) {
+	for name, want := range map[string]string{
+		"no switches":       "nobody can connect",
+		"small, plain HTTP": "it serves plain HTTP to 203.0.113.0/24, 2001:db8::/32",
+	} {
+		d := synth(t, variants()[name])
+		if !strings.Contains(manifest(t, d), want) {
+			t.Errorf("%s: no warning", name)
+		}
+		for _, r := range d.data.of("AWS::EC2::SecurityGroup") {
+			if rules := listOf(r.get("SecurityGroupIngress")); r.get("GroupDescription") == "Sluice: the balancer" && r.get("SecurityGroupIngress") != nil && len(rules) != len(d.switches.Clients) {
+				t.Errorf("%s: lets in %s", name, jsonOf(rules))
+			}
+		}
+	}
+}

@@ -43,7 +43,6 @@ type Switches struct {
 	Zones    int // availability zones that are used
 
 	Domain, Certificate, Zone string
-	PlainHTTP                 bool
 	Clients                   []string // addresses that may connect to the balancer
 
 	VPC                           string
@@ -90,9 +89,7 @@ func Table() []Switch {
 			text(func(s *Switches) *string { return &s.Certificate }, `^arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/.+$`, "the ARN of an ACM certificate")},
 		{"zone", "", "id of the Route 53 zone of the domain: its record is kept there, and without certificate one is issued",
 			text(func(s *Switches) *string { return &s.Zone }, `^Z[A-Z0-9]+$`, "the id of a hosted zone, such as Z0123456789ABC")},
-		{"plain_http", "false", "serve HTTP without TLS, to the addresses in clients only",
-			boolean(func(s *Switches) *bool { return &s.PlainHTTP })},
-		{"clients", "0.0.0.0/0,::/0", "networks that may connect to the balancer, comma-separated",
+		{"clients", "", "networks that may connect to the balancer, comma-separated; default everyone, without a certificate nobody: it serves plain HTTP then",
 			networks},
 		{"vpc", "", "id of an existing VPC; needs public_subnets, private_subnets and azs, one of each a zone",
 			text(func(s *Switches) *string { return &s.VPC }, `^vpc-([0-9a-f]{8}|[0-9a-f]{17})$`, "the id of a VPC")},
@@ -205,7 +202,13 @@ func (s *Switches) fill() {
 	}
 	setDefault(&s.Zones, zones)
 	setDefault(&s.TasksMin, tasks)
+	if len(s.Clients) == 0 && s.secured() {
+		s.Clients = []string{"0.0.0.0/0", "::/0"}
+	}
 }
+
+// secured says whether the balancer has a certificate.
+func (s *Switches) secured() bool { return s.Certificate != "" || s.Zone != "" }
 
 func setDefault[T comparable](v *T, otherwise T) {
 	var zero T

@@ -52,9 +52,10 @@ func variants() map[string]given {
 		"small, existing VPC": small.with(given{
 			"vpc": "vpc-0000000a", "azs": "eu-west-1a,eu-west-1b", "public_subnets": "subnet-0000000a,subnet-0000000b", "private_subnets": "subnet-0000000c,subnet-0000000d",
 		}),
-		"small, plain HTTP":    {"profile": Small, "plain_http": "true", "clients": "203.0.113.0/24,2001:db8::/32", "env": "SLUICE_ATTEMPTS=2"},
+		"small, plain HTTP":    {"profile": Small, "clients": "203.0.113.0/24,2001:db8::/32", "env": "SLUICE_ATTEMPTS=2"},
 		"ha, store=nodes":      ha.with(given{"store": Nodes}),
 		"ha, store=memorydb":   ha.with(given{"store": MemoryDB}),
+		"no switches":          {},
 		"lambda, function URL": lambda.with(given{"function_url": "true", "zone": "Z0123456789ABC", "domain": "llm.example.com"}),
 		"lambda, egress=nat":   lambda.with(given{"egress": NAT}),
 	} {
