@@ -78,7 +78,7 @@ func relaySettings(s *Switches, h *held) map[string]*string {
 // logGroup is deleted with the stack; what must last is not in logs.
 func logGroup(stack awscdk.Stack, id string, s *Switches) awslogs.LogGroup {
 	return awslogs.NewLogGroup(stack, str(id), &awslogs.LogGroupProps{
-		Retention:     awslogs.RetentionDays(retention(s.LogDays)),
+		Retention:     retention(s.LogDays),
 		RemovalPolicy: awscdk.RemovalPolicy_DESTROY,
 	})
 }

@@ -182,6 +182,11 @@ func named(stack awscdk.Stack, s *Switches, target awsroute53.IAliasRecordTarget
 		awsroute53.NewARecord(stack, str("Name"), &awsroute53.ARecordProps{
 			Zone: zone, RecordName: str("%s.", s.Domain), Target: awsroute53.RecordTarget_FromAlias(target),
 		})
+		if s.Streamer == Fargate && addresses(s) == awselasticloadbalancingv2.IpAddressType_DUAL_STACK {
+			awsroute53.NewAaaaRecord(stack, str("Name6"), &awsroute53.AaaaRecordProps{
+				Zone: zone, RecordName: str("%s.", s.Domain), Target: awsroute53.RecordTarget_FromAlias(target),
+			})
+		}
 	}
 	if s.Domain != "" {
 		otherwise = &s.Domain

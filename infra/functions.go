@@ -18,7 +18,7 @@ const (
 func newSweep(stack awscdk.Stack, s *Switches, b Built, h *held, a *alarms) {
 	dead := deadLetters(stack, "SweepDeadLetters")
 	logs := logGroup(stack, "SweepLogs", s)
-	role := functionRole(stack, "SweepRole", logs, signIn(h), trace(), allow(any1(dead.QueueArn()), "sqs:SendMessage"))
+	role := functionRole(stack, "SweepRole", logs, signIn(h), trace(), allow(on(dead.QueueArn()), "sqs:SendMessage"))
 	sweep := awslambda.NewFunction(stack, str("Sweep"), &awslambda.FunctionProps{
 		Description: str("Sluice: settles the calls of processes that died"),
 		Runtime:     awslambda.Runtime_PROVIDED_AL2023(), Architecture: awslambda.Architecture_ARM_64(),
@@ -42,8 +42,8 @@ func schedule(stack awscdk.Stack, id, rate, job string, function awslambda.Funct
 			Conditions: &map[string]any{"StringEquals": map[string]any{"aws:SourceAccount": stack.Account()}},
 		}),
 	})
-	role.AddToPolicy(allow(any1(function.FunctionArn()), "lambda:InvokeFunction"))
-	role.AddToPolicy(allow(any1(dead.QueueArn()), "sqs:SendMessage"))
+	role.AddToPolicy(allow(on(function.FunctionArn()), "lambda:InvokeFunction"))
+	role.AddToPolicy(allow(on(dead.QueueArn()), "sqs:SendMessage"))
 	awsscheduler.NewCfnSchedule(stack, str(id), &awsscheduler.CfnScheduleProps{
 		Description:        str("Sluice: " + job),
 		ScheduleExpression: &rate,

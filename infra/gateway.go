@@ -83,11 +83,15 @@ func refusals(api awsapigateway.RestApi) {
 		{"Throttled", awsapigateway.ResponseType_THROTTLED(), "429", "rate_limit_error", "too many requests to this deployment at once; try again"},
 		{"NoAnswer", awsapigateway.ResponseType_INTEGRATION_FAILURE(), "502", "api_error", "the relay could not be started; try again"},
 		{"TimedOut", awsapigateway.ResponseType_INTEGRATION_TIMEOUT(), "504", "timeout_error", "the relay did not begin an answer in time"},
-		{"Failed", awsapigateway.ResponseType_DEFAULT_5XX(), "500", "api_error", "the gateway failed; try again"},
-		{"Refused", awsapigateway.ResponseType_DEFAULT_4XX(), "400", "invalid_request_error", "the gateway could not read the request"},
+		{"Failed", awsapigateway.ResponseType_DEFAULT_5XX(), "", "api_error", "the gateway failed; try again"},
+		{"Refused", awsapigateway.ResponseType_DEFAULT_4XX(), "", "invalid_request_error", "the gateway could not read the request"},
 	} {
+		var status *string
+		if r.status != "" { // else whichever it is
+			status = &r.status
+		}
 		api.AddGatewayResponse(str(r.id), &awsapigateway.GatewayResponseOptions{
-			Type: r.kind, StatusCode: &r.status,
+			Type: r.kind, StatusCode: status,
 			Templates: &map[string]*string{
 				"application/json": str(`{"type":"error","error":{"type":%q,"message":%q},"request_id":"$context.requestId"}`, r.code, r.text),
 			},

@@ -10,16 +10,18 @@ import (
 // Policies are written out here, not granted by constructs: those allow families
 // of actions (kms:GenerateDataKey*, s3:GetObject*), and none is needed.
 
+// allow is a statement of actions on resources.
 func allow(resources []*string, actions ...string) awsiam.PolicyStatement {
 	return awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
 		Effect: awsiam.Effect_ALLOW, Actions: strs(actions...), Resources: &resources,
 	})
 }
 
-func any1(arns ...*string) []*string { return arns }
+// on are the resources of a statement.
+func on(arns ...*string) []*string { return arns }
 
 // everything is for actions that know no resources.
-func everything() []*string { return any1(str("*")) }
+func everything() []*string { return on(str("*")) }
 
 // signIn allows signing in to the store.
 func signIn(h *held) awsiam.PolicyStatement {
@@ -28,22 +30,22 @@ func signIn(h *held) awsiam.PolicyStatement {
 	})
 }
 
-// trace allows sending segments and reading sampling rules, which know no resources.
+// trace allows sending segments.
 func trace() awsiam.PolicyStatement {
 	return allow(everything(), "xray:PutTraceSegments", "xray:PutTelemetryRecords")
 }
 
 // relayMay is what the relay may do, on either host.
 func relayMay(s *Switches, h *held) []awsiam.PolicyStatement {
-	seal := allow(any1(h.master.KeyArn()), "kms:Encrypt", "kms:Decrypt")
+	seal := allow(on(h.master.KeyArn()), "kms:Encrypt", "kms:Decrypt")
 	seal.AddCondition(str("StringEquals"), map[string]any{"kms:EncryptionContext:sluice": "data-key"})
-	bucketKey := allow(any1(h.data.KeyArn()), "kms:GenerateDataKey", "kms:Decrypt")
+	bucketKey := allow(on(h.data.KeyArn()), "kms:GenerateDataKey", "kms:Decrypt")
 	bucketKey.AddCondition(str("StringEquals"), map[string]any{"kms:ViaService": str("s3.%s.amazonaws.com", *h.stack.Region())})
 	may := []awsiam.PolicyStatement{
 		signIn(h), trace(), seal, bucketKey,
-		allow(any1(str("%s/config/*", *h.config.BucketArn())), "s3:GetObject", "s3:PutObject"),
-		allow(any1(h.config.BucketArn()), "s3:ListBucket"),
-		allow(any1(h.adminToken.SecretArn()), "secretsmanager:GetSecretValue"),
+		allow(on(str("%s/config/*", *h.config.BucketArn())), "s3:GetObject", "s3:PutObject"),
+		allow(on(h.config.BucketArn()), "s3:ListBucket"),
+		allow(on(h.adminToken.SecretArn()), "secretsmanager:GetSecretValue"),
 	}
 	if len(s.BedrockRoles) > 0 {
 		may = append(may, allow(*strs(s.BedrockRoles...), "sts:AssumeRole", "sts:TagSession"))
@@ -55,7 +57,7 @@ func relayMay(s *Switches, h *held) []awsiam.PolicyStatement {
 func functionRole(stack awscdk.Stack, id string, logs awslogs.LogGroup, may ...awsiam.PolicyStatement) awsiam.Role {
 	role := awsiam.NewRole(stack, str(id), &awsiam.RoleProps{AssumedBy: service("lambda.amazonaws.com")})
 	may = append(may,
-		allow(any1(logs.LogGroupArn()), "logs:CreateLogStream", "logs:PutLogEvents"),
+		allow(on(logs.LogGroupArn()), "logs:CreateLogStream", "logs:PutLogEvents"),
 		// Interfaces of functions are made before they have a name to allow.
 		allow(everything(), "ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets",
 			"ec2:DeleteNetworkInterface", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"),

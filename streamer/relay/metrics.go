@@ -15,7 +15,7 @@ type Gauge struct {
 	Read       func() int64
 }
 
-// Gauges are what the process is doing now. The relay scales on InFlightStreams:
+// Gauges are what the process is doing now. A deployment scales on InFlightStreams:
 // it counts every request from its first byte to its settlement, those too that
 // hold no money yet.
 func (rl *Relay) Gauges() []Gauge {

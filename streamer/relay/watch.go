@@ -48,7 +48,7 @@ func newWatch(x *exchange) *watch {
 		w.cancel(fault.New(fault.UpstreamTimeout, "the upstream was silent for too long"))
 	})
 	w.whole = time.AfterFunc(longest, func() {
-		w.cancel(fault.New(fault.TooLong, "the answer took longer than %s", limits.Stream))
+		w.cancel(fault.New(fault.TooLong, "the answer took longer than %s", longest.Round(time.Second)))
 	})
 	w.patience = limits.Drain
 	if x.key.Key.OnDisconnect == admission.Abort || x.call.Op == llm.CountTokens { // a count has no usage to wait for
