@@ -40,7 +40,7 @@ func relayMay(s *Switches, h *held) []awsiam.PolicyStatement {
 	seal := allow(on(h.master.KeyArn()), "kms:Encrypt", "kms:Decrypt")
 	seal.AddCondition(str("StringEquals"), map[string]any{"kms:EncryptionContext:sluice": "data-key"})
 	bucketKey := allow(on(h.data.KeyArn()), "kms:GenerateDataKey", "kms:Decrypt")
-	bucketKey.AddCondition(str("StringEquals"), map[string]any{"kms:ViaService": str("s3.%s.amazonaws.com", *h.stack.Region())})
+	bucketKey.AddCondition(str("StringEquals"), map[string]any{"kms:ViaService": str("s3.%s.%s", *h.stack.Region(), *h.stack.UrlSuffix())})
 	may := []awsiam.PolicyStatement{
 		signIn(h), trace(), seal, bucketKey,
 		allow(on(str("%s/config/*", *h.config.BucketArn())), "s3:GetObject", "s3:PutObject"),

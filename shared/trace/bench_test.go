@@ -39,7 +39,7 @@ func BenchmarkHandler(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/", nil)
-			r.Header.Set(http.CanonicalHeaderKey(xray.TraceIDHeaderKey), c.header)
+			r.Header.Set(xray.TraceIDHeaderKey, c.header)
 			w := httptest.NewRecorder()
 			for b.Loop() {
 				c.h.ServeHTTP(w, r)

@@ -95,7 +95,7 @@ func TestRequestIsOneSegment(t *testing.T) {
 	if s.Fault || s.Error || s.Subsegments[0].Fault {
 		t.Errorf("what succeeded is marked: %s", s.raw)
 	}
-	if h := s.HTTP; h.Request.Method != "GET" || h.Request.URL != b.server.URL+"/v1/messages" || h.Request.UserAgent != "test/1" || h.Response.Status != 418 {
+	if h := s.HTTP; h.Request.Method != http.MethodGet || h.Request.URL != b.server.URL+"/v1/messages" || h.Request.UserAgent != "test/1" || h.Response.Status != 418 {
 		t.Errorf("%+v", h)
 	}
 	for _, hidden := range []string{"test-secret", "text of a vendor"} {

@@ -71,7 +71,7 @@ func open(ctx context.Context, c *config.Config, log *slog.Logger) (_ *product, 
 	if p.Node, err = node.Open(ctx, o); err != nil {
 		return nil, err
 	}
-	p.closers = append(p.closers, p.Node.Close)
+	p.closers = append(p.closers, p.Close)
 	return p, p.simulate(ctx)
 }
 
