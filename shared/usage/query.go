@@ -63,23 +63,31 @@ type Row struct {
 	Cost         money.Nanos `json:"cost_usd"`
 }
 
-// Add counts a record in the row.
+// Add counts a record in the row, in place of the one that it corrects, if any.
 func (w *Row) Add(r *Record) {
-	w.Requests++
+	w.count(r, 1)
+	if r.Corrects != nil {
+		w.count(r.Corrects, -1)
+	}
+}
+
+// count adds a record, or takes it away when sign is -1.
+func (w *Row) count(r *Record, sign int64) {
+	w.Requests += sign
 	if r.Estimated {
-		w.Estimated++
+		w.Estimated += sign
 	}
 	if r.Unpriced {
-		w.Unpriced++
+		w.Unpriced += sign
 	}
 	u := &r.Usage
-	w.Input += llm.Count(u.Input)
-	w.Output += llm.Count(u.Output)
-	w.CacheRead += llm.Count(u.CacheRead)
-	w.CacheWrite5m += llm.Count(u.CacheWrite5m)
-	w.CacheWrite1h += llm.Count(u.CacheWrite1h)
-	w.Reasoning += llm.Count(u.Reasoning)
-	w.Cost += r.Cost
+	w.Input += sign * llm.Count(u.Input)
+	w.Output += sign * llm.Count(u.Output)
+	w.CacheRead += sign * llm.Count(u.CacheRead)
+	w.CacheWrite5m += sign * llm.Count(u.CacheWrite5m)
+	w.CacheWrite1h += sign * llm.Count(u.CacheWrite1h)
+	w.Reasoning += sign * llm.Count(u.Reasoning)
+	w.Cost += money.Nanos(sign) * r.Cost
 }
 
 // Grain is the length of a bucket.

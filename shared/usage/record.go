@@ -47,6 +47,10 @@ type Record struct {
 	Held      money.Nanos       `json:"held_usd"`       // the hold at its end
 	Duration  int64             `json:"duration_ms"`    // admitted to ended
 	FirstByte int64             `json:"first_byte_ms"`  // admitted to first frame of the answer; 0 = none
+	// Corrects is the record that this one takes the place of: the sweep had settled
+	// the call as lost, and then its process did. Both stand in the ledger, which is
+	// only ever added to; a sum counts this one less the other.
+	Corrects *Record `json:"corrects,omitempty"`
 }
 
 // Tokens is what the call counts against windows of tokens.
