@@ -60,8 +60,8 @@ func handler(s *ledger.Sweeper, log *slog.Logger) func(context.Context, events.T
 		if tick.Job != "sweep" {
 			return result{}, fmt.Errorf("job %q: this function sweeps (want {\"job\":\"sweep\"})", tick.Job)
 		}
-		n, err := s.All(ctx)
-		log.InfoContext(ctx, "swept", "settled", n, "scheduled", tick.Scheduled, "error", err)
-		return result{Settled: n}, err
+		swept, err := s.Patiently(ctx)
+		log.InfoContext(ctx, "swept", "settled", swept.Settled, "scheduled", tick.Scheduled, "error", err)
+		return result{Settled: swept.Settled}, err
 	}
 }

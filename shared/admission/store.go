@@ -126,4 +126,7 @@ type Settlement struct {
 	Cost      money.Nanos     `json:"cost_usd"`
 	Tokens    int64           `json:"tokens"`
 	Row       json.RawMessage `json:"row,omitempty"` // the usage record; empty = none is written
+	// Doubtful are records of earlier attempts that may have been served, though no
+	// answer came of them. Cost and Tokens count them, too.
+	Doubtful []json.RawMessage `json:"doubtful,omitempty"`
 }

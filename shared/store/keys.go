@@ -26,6 +26,14 @@ func Done(p int, bucket int64) string {
 	return inPartition("d:{", p, "}:"+strconv.FormatInt(bucket, 10))
 }
 
+// Tombs is the HASH of a partition's calls that the sweep settled as lost, of one
+// day: what it counted for each, should the call's process turn out to be alive.
+func Tombs(p int, day int64) string { return inPartition("t:{", p, "}:"+strconv.FormatInt(day, 10)) }
+
+// Swept is the STRING of when a partition was last looked at for calls of dead
+// processes, in Unix milliseconds.
+func Swept(p int) string { return inPartition("s:{", p, "}") }
+
 // Usage is the STREAM of a partition's settled usage records.
 func Usage(p int) string { return inPartition("u:{", p, "}") }
 

@@ -22,10 +22,19 @@ import (
 	"sluice/shared/usage"
 )
 
-// Closer settles a call and ends its lease at once. It errs with fault.StoreDown
-// and is safe to repeat.
+// Closer settles calls. It errs with fault.StoreDown.
 type Closer interface {
+	// Close settles a call and ends its lease at once; it is safe to repeat.
 	Close(ctx context.Context, s admission.Settlement, lease *pool.Release) error
+	// Confirm makes those settlements again that the store lost after it had taken
+	// them, and says how many these were.
+	Confirm(ctx context.Context) (lost int, err error)
+}
+
+// Late keeps the settlements that the store did not take, until it does. Put
+// returns when that is safe.
+type Late interface {
+	Put(ctx context.Context, s admission.Settlement) error
 }
 
 // Credentials opens an account for one attempt: what the provider needs of it,
@@ -60,6 +69,7 @@ type Options struct {
 	Ready       Readiness
 	Limits      Limits
 	QueryKey    bool // accept ?key=
+	Late        Late // nil: a settlement that the store does not take is left to the sweep
 	// Trace is the trace of the request of a context; nil, or a nil answer: none.
 	Trace  func(context.Context) Trace
 	Now    func() time.Time // nil: time.Now
@@ -206,17 +216,37 @@ func (rl *Relay) settle(x *exchange, err error) {
 		lease = &end
 	}
 	ctx := context.WithoutCancel(x.ctx)
-	const patience, first = 10 * time.Second, 50 * time.Millisecond
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for wait := first; ; wait *= 2 {
-		if failed = rl.Closer.Close(ctx, s, lease); failed == nil {
+	if failed = rl.close(ctx, s, lease, closePatience); failed == nil {
+		return
+	}
+	if rl.Late != nil {
+		if failed = rl.Late.Put(ctx, s); failed == nil {
+			x.log.WarnContext(ctx, "the store did not take a settlement; it is kept until it does")
 			return
 		}
-		if !sleep(ctx, wait) {
-			x.log.ErrorContext(ctx, "call not settled; the sweep will settle it with an estimate",
-				"error", failed, "record", string(s.Row))
-			return
+	}
+	late := failed
+	if failed = rl.close(ctx, s, lease, lastPatience); failed != nil {
+		x.log.ErrorContext(ctx, "call not settled; the sweep will settle it with an estimate",
+			"error", failed, "late_queue", late, "record", string(s.Row))
+	}
+}
+
+const (
+	// closePatience is how long the store has to take a settlement, lastPatience how
+	// long it has when nothing else can keep it.
+	closePatience, lastPatience = time.Second, 10 * time.Second
+	firstWait                   = 50 * time.Millisecond
+)
+
+// close settles a call, again and again for as long as patience lasts.
+func (rl *Relay) close(ctx context.Context, s admission.Settlement, lease *pool.Release, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for wait := firstWait; ; wait *= 2 {
+		err := rl.Closer.Close(ctx, s, lease)
+		if err == nil || !sleep(ctx, wait) {
+			return err
 		}
 	}
 }
@@ -233,7 +263,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Run keeps the holds and leases of open calls alive until ctx ends.
+// Run keeps the holds and leases of open calls alive, and confirms settlements,
+// until ctx ends.
 func (rl *Relay) Run(ctx context.Context) {
 	tick := time.NewTicker(admission.BeatEvery)
 	defer tick.Stop()
@@ -248,6 +279,18 @@ func (rl *Relay) Run(ctx context.Context) {
 			if err := rl.Router.Renew(ctx); err != nil {
 				rl.Logger.WarnContext(ctx, "leases not renewed", "error", err)
 			}
+			rl.confirm(ctx)
 		}
+	}
+}
+
+// confirm makes sure of the settlements that were made a beat ago.
+func (rl *Relay) confirm(ctx context.Context) {
+	lost, err := rl.Closer.Confirm(ctx)
+	if err != nil {
+		rl.Logger.WarnContext(ctx, "settlements not confirmed", "error", err)
+	}
+	if lost > 0 {
+		rl.Logger.WarnContext(ctx, "settlements that the store had lost were made again", "calls", lost)
 	}
 }

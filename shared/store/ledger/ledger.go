@@ -42,14 +42,24 @@ var settleSource string
 //go:embed due.lua
 var dueSource string
 
+//go:embed unconfirmed.lua
+var unconfirmedSource string
+
+//go:embed audit.lua
+var auditSource string
+
 // doneSpan is the time of one done set. A call belongs to the set of the time in
 // its id, so that every settlement of it looks into the same one.
 const doneSpan = 5 * time.Minute
 
+const day = 24 * time.Hour
+
 // Ledger is the money in Redis. It is safe for concurrent use.
 type Ledger struct {
-	client                     *store.Client
-	admit, extend, settle, due *store.Script
+	client                                         *store.Client
+	admit, extend, settle, due, unconfirmed, audit *store.Script
+
+	recent recent
 }
 
 // New is a Ledger in the given store.
@@ -60,6 +70,9 @@ func New(c *store.Client) *Ledger {
 		extend: store.NewScript("extend", lib+extendSource),
 		settle: store.NewScript("settle", lib+settleSource),
 		due:    store.NewScript("due", lib+dueSource),
+
+		unconfirmed: store.NewScript("unconfirmed", unconfirmedSource),
+		audit:       store.NewScript("audit", lib+auditSource),
 	}
 }
 
@@ -156,8 +169,8 @@ func (l *Ledger) Extend(ctx context.Context, intents []admission.Intent) ([]admi
 	return answers, nil
 }
 
-// Settle closes a call. It errs with fault.StoreDown; a call that was settled
-// before stays as it is.
+// Settle closes a call, or corrects what the sweep made of it. It errs with
+// fault.StoreDown; a call that was settled before stays as it is.
 func (l *Ledger) Settle(ctx context.Context, s admission.Settlement) error {
 	return l.Close(ctx, s, nil)
 }
@@ -165,7 +178,7 @@ func (l *Ledger) Settle(ctx context.Context, s admission.Settlement) error {
 // Close settles a call and ends its lease, if it has one, in one pipeline. Both
 // are safe to repeat. It errs with fault.StoreDown.
 func (l *Ledger) Close(ctx context.Context, s admission.Settlement, lease *pool.Release) error {
-	settle, err := l.settleCall(s, false)
+	settle, err := l.settleCall(s, settledBy(s.Call, time.Now()))
 	if err != nil {
 		return err
 	}
@@ -177,24 +190,48 @@ func (l *Ledger) Close(ctx context.Context, s admission.Settlement, lease *pool.
 	for _, r := range l.client.RunAll(ctx, calls...) {
 		errs = errors.Join(errs, r.Err)
 	}
+	if errs == nil {
+		l.recent.add(s)
+	}
 	return errs
 }
 
-// settleCall is the script run of a settlement. onlyDue leaves a call alone that
-// its process has renewed meanwhile.
-func (l *Ledger) settleCall(s admission.Settlement, onlyDue bool) (store.Call, error) {
+// mode is who settles a call; see settle.lua.
+type mode string
+
+const (
+	real  mode = "real"
+	late  mode = "late"
+	swept mode = "swept"
+)
+
+// settledBy is the mode of the call's own process: past the time that done sets
+// are kept, their silence says nothing any more.
+func settledBy(call string, now time.Time) mode {
+	if at, err := llm.IDTime(call); err == nil && now.Sub(at) > doneKept-2*doneSpan {
+		return late
+	}
+	return real
+}
+
+// settleCall is the script run of a settlement.
+func (l *Ledger) settleCall(s admission.Settlement, m mode) (store.Call, error) {
 	plan, err := json.Marshal(s.Plan)
 	if err != nil {
 		return store.Call{}, err
 	}
-	keys := []string{store.Intents(s.Partition), store.Due(s.Partition), doneKey(s.Partition, s.Call), store.Usage(s.Partition)}
-	flag := "0"
-	if onlyDue {
-		flag = "1"
+	keys := []string{
+		store.Intents(s.Partition), store.Due(s.Partition), doneKey(s.Partition, s.Call),
+		tombKey(s.Partition, s.Call), store.Usage(s.Partition),
 	}
-	return store.Call{Script: l.settle, Keys: append(keys, balances(s.Partition, s.Plan)...), Args: []any{
-		s.Call, s.Cost.Decimal(), s.Tokens, []byte(s.Row), plan, flag,
-	}}, nil
+	args := []any{s.Call, s.Cost.Decimal(), s.Tokens, plan, string(m)}
+	if len(s.Row) > 0 {
+		args = append(args, []byte(s.Row))
+	}
+	for _, row := range s.Doubtful {
+		args = append(args, []byte(row))
+	}
+	return store.Call{Script: l.settle, Keys: append(keys, balances(s.Partition, s.Plan)...), Args: args}, nil
 }
 
 // Balance is what an owner has spent in its current periods and holds now. It
@@ -296,4 +333,13 @@ func doneKey(partition int, call string) string {
 		return store.Done(partition, 0)
 	}
 	return store.Done(partition, at.Unix()/int64(doneSpan/time.Second))
+}
+
+// tombKey is the set of tombs of a call, by the day in its id.
+func tombKey(partition int, call string) string {
+	at, err := llm.IDTime(call)
+	if err != nil {
+		return store.Tombs(partition, 0)
+	}
+	return store.Tombs(partition, at.Unix()/int64(day/time.Second))
 }

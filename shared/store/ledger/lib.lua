@@ -32,10 +32,14 @@ local function spent(have, c)
 end
 
 local function charge(key, have, c, cost)
+  if cost == '0' then return end
   if c.l ~= '' then
     local label = have[c.f .. '@'] or ''
     if label > c.l then return end -- the period of this cost has passed
-    if label < c.l then redis.call('HSET', key, c.f .. '@', c.l, c.f, '0') end
+    if label < c.l then
+      have[c.f .. '@'] = c.l
+      redis.call('HSET', key, c.f .. '@', c.l, c.f, '0')
+    end
   end
   redis.call('HINCRBY', key, c.f, cost)
 end
@@ -56,6 +60,7 @@ local function window(have, w, now)
 end
 
 local function tally(key, have, w, now, field, amount)
+  if amount == '0' then return end
   local current = math.floor(now / w.ms)
   local p = w.n .. '.' .. (current % slots)
   if num(have[p .. '@']) ~= current then

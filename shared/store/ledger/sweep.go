@@ -26,6 +26,15 @@ const (
 	// the sweep looks back over the last few, for times when nobody swept.
 	doneKept = 2 * time.Hour
 	doneBack = 24
+	// tombsKept is how many days a call that was taken for lost can be corrected.
+	tombsKept = 7
+	// longestGap is the longest time between two looks at a partition after which
+	// its due calls are taken for dead: processes look more often than that while
+	// they live, and so they renew.
+	longestGap = 45 * time.Second
+	// patience is when to look again after a gap: calls that are still due then are
+	// of processes that died.
+	patience = 40 * time.Second
 )
 
 // Leases tell which calls were leased an account, and forget those that are swept.
@@ -44,6 +53,8 @@ type Sweeper struct {
 	leases Leases
 	log    *slog.Logger
 
+	patience time.Duration
+
 	mu      sync.Mutex
 	cleaned int64 // span of done sets that was removed last
 }
@@ -53,7 +64,7 @@ func NewSweeper(l *Ledger, leases Leases, log *slog.Logger) *Sweeper {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Sweeper{ledger: l, leases: leases, log: log}
+	return &Sweeper{ledger: l, leases: leases, log: log, patience: patience}
 }
 
 // Run sweeps every partition each SweepEvery until ctx ends.
@@ -72,24 +83,48 @@ func (s *Sweeper) Run(ctx context.Context) {
 	}
 }
 
-// All sweeps every partition and says how many calls it settled.
-func (s *Sweeper) All(ctx context.Context) (int, error) {
+// Swept says what a sweep did.
+type Swept struct {
+	Settled int  // calls
+	Gap     bool // calls were given their time once more, because nobody had swept for a while
+}
+
+// All sweeps every partition.
+func (s *Sweeper) All(ctx context.Context) (Swept, error) {
 	calls := make([]store.Call, admission.Partitions)
 	for p := range calls {
 		calls[p] = s.look(p)
 	}
-	total := 0
+	var all Swept
 	var errs error
 	for p, r := range s.ledger.client.RunAll(ctx, calls...) {
 		if r.Err != nil {
 			errs = errors.Join(errs, r.Err)
 			continue
 		}
-		n, err := s.settle(ctx, p, list(r.Value))
-		total += n
+		one, err := s.settle(ctx, p, list(r.Value))
+		all.Settled += one.Settled
+		all.Gap = all.Gap || one.Gap
 		errs = errors.Join(errs, err)
 	}
-	return total, errors.Join(errs, s.clean(ctx))
+	return all, errors.Join(errs, s.clean(ctx))
+}
+
+// Patiently sweeps, and once more after a while when there was a gap: for who
+// sweeps so seldom that there always is one.
+func (s *Sweeper) Patiently(ctx context.Context) (Swept, error) {
+	first, err := s.All(ctx)
+	if err != nil || !first.Gap {
+		return first, err
+	}
+	wait := time.NewTimer(s.patience)
+	defer wait.Stop()
+	select {
+	case <-ctx.Done():
+		return first, ctx.Err()
+	case <-wait.C:
+	}
+	return s.All(ctx)
 }
 
 // Partition sweeps one partition and says how many calls it settled.
@@ -98,18 +133,25 @@ func (s *Sweeper) Partition(ctx context.Context, partition int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return s.settle(ctx, partition, list(r))
+	one, err := s.settle(ctx, partition, list(r))
+	return one.Settled, err
 }
 
 func (s *Sweeper) look(p int) store.Call {
-	return store.Call{Script: s.ledger.due, Keys: []string{store.Intents(p), store.Due(p)}, Args: []any{dueBatch}}
+	return store.Call{Script: s.ledger.due, Keys: []string{store.Intents(p), store.Due(p), store.Swept(p)}, Args: []any{
+		dueBatch, admission.IntentTTL.Milliseconds(), longestGap.Milliseconds(),
+	}}
 }
 
 // settle closes the calls that a look found: call and stored intent, in turn.
-func (s *Sweeper) settle(ctx context.Context, partition int, found []any) (int, error) {
-	if len(found) == 0 {
-		return 0, nil
+func (s *Sweeper) settle(ctx context.Context, partition int, found []any) (Swept, error) {
+	if len(found) > 0 && found[0] == "gap" {
+		return Swept{Gap: true}, nil
 	}
+	if len(found) < 2 {
+		return Swept{}, nil
+	}
+	found = found[1:]
 	var ids []string
 	for i := 0; i+1 < len(found); i += 2 {
 		id, _ := found[i].(string)
@@ -117,7 +159,7 @@ func (s *Sweeper) settle(ctx context.Context, partition int, found []any) (int, 
 	}
 	leased, err := s.leases.LeaseOf(ctx, ids)
 	if err != nil {
-		return 0, err
+		return Swept{}, err
 	}
 	var calls []store.Call
 	var settled []string
@@ -128,7 +170,7 @@ func (s *Sweeper) settle(ctx context.Context, partition int, found []any) (int, 
 		settlement, err := lost(partition, id, stored, sent)
 		if err == nil {
 			var call store.Call
-			call, err = s.ledger.settleCall(settlement, true)
+			call, err = s.ledger.settleCall(settlement, swept)
 			calls, settled = append(calls, call), append(settled, id)
 		}
 		errs = errors.Join(errs, err)
@@ -148,7 +190,7 @@ func (s *Sweeper) settle(ctx context.Context, partition int, found []any) (int, 
 	if errs == nil {
 		errs = s.leases.Forget(ctx, settled)
 	}
-	return n, errs
+	return Swept{Settled: n}, errs
 }
 
 // lost is the settlement of a call whose process died.
@@ -169,7 +211,7 @@ func lost(partition int, id, stored string, sent bool) (admission.Settlement, er
 	if err := json.Unmarshal(in.Row, &row); err != nil {
 		return s, fmt.Errorf("ledger: record of open call %s: %w", id, err)
 	}
-	if !sent {
+	if !sent && row.Account == "" { // a lease is forgotten by a failover; the row is renewed with the call
 		row = row.Unsent()
 	}
 	s.Plan, s.Cost = in.Plan, row.Cost
@@ -194,6 +236,8 @@ func (s *Sweeper) clean(ctx context.Context) error {
 				pipe.Unlink(ctx, store.Done(p, bucket))
 			}
 		}
+		oldest := time.Now().Unix()/int64(day/time.Second) - tombsKept - 1
+		pipe.Unlink(ctx, store.Tombs(p, oldest), store.Tombs(p, oldest-1), store.Tombs(p, oldest-2))
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return store.Fault(err)

@@ -37,15 +37,15 @@ func TestSweepSettlesTheCallsOfTheDead(t *testing.T) {
 			t.Fatal(err)
 		}
 		sweeper := ledger.NewSweeper(o.ledger, leases{sent: {Account: "acct_1"}}, nil)
-		if n, err := sweeper.All(t.Context()); n != 0 || err != nil {
-			t.Errorf("nothing is due: %d, %v", n, err)
+		if swept, err := sweeper.All(t.Context()); swept.Settled != 0 || err != nil {
+			t.Errorf("nothing is due: %+v, %v", swept, err)
 		}
 		o.expire()
 		if err := alive.Cover(t.Context(), 301); err != nil { // renews it
 			t.Fatal(err)
 		}
-		if n, err := sweeper.All(t.Context()); n != 2 || err != nil {
-			t.Errorf("swept %d, %v", n, err)
+		if swept, err := sweeper.All(t.Context()); swept.Settled != 2 || err != nil {
+			t.Errorf("swept %+v, %v", swept, err)
 		}
 		if b := o.balance(); b.Total != money.Dollar || b.Open != 1 {
 			t.Errorf("the leased call costs its hold, the other nothing: %+v", b)
