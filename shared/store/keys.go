@@ -1,6 +1,9 @@
 package store
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // The names of the keys. The part in braces decides the slot: all keys of one
 // ledger partition p share a slot, and so do all keys of the accounts and all
@@ -14,6 +17,16 @@ func Owner(p int, id string) string { return inPartition("k:{", p, "}:"+id) }
 
 // Balance is the HASH of an owner's windows, budgets and held amount.
 func Balance(p int, id string) string { return inPartition("b:{", p, "}:"+id) }
+
+// Balances is the pattern of every Balance, for a scan.
+const Balances = "b:{*"
+
+// OwnerOf is the partition and owner whose Balance a key is.
+func OwnerOf(balance string) (p int, id string, ok bool) {
+	number, id, ok := strings.Cut(strings.TrimPrefix(balance, "b:{"), "}:")
+	p, err := strconv.Atoi(number)
+	return p, id, ok && err == nil && p >= 0 && balance == Balance(p, id)
+}
 
 // Intents is the HASH of a partition's open calls by call id.
 func Intents(p int) string { return inPartition("i:{", p, "}") }

@@ -18,6 +18,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -121,6 +122,21 @@ func (c *Client) Close() error { return c.rdb.Close() }
 // Redis is the client itself, for plain commands. Errors of its commands are
 // turned into faults by Fault.
 func (c *Client) Redis() redis.UniversalClient { return c.rdb }
+
+// EachNode calls fn for every node that has keys of its own, one at a time, until
+// it errs: a scan sees the keys of one node only.
+func (c *Client) EachNode(ctx context.Context, fn func(ctx context.Context, node redis.Cmdable) error) error {
+	cluster, is := c.rdb.(*redis.ClusterClient)
+	if !is {
+		return fn(ctx, c.rdb)
+	}
+	var mu sync.Mutex // ForEachMaster calls for all at once
+	return cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		return fn(ctx, node)
+	})
+}
 
 // Cluster says whether the server is a cluster.
 func (c *Client) Cluster() bool { return c.cluster }

@@ -130,7 +130,7 @@ const (
 func changes(command string) change {
 	switch command {
 	case "auth", "client", "cluster", "command", "dbsize", "echo", "exec", "exists", "get", "hello", "hexists", "hget", "hgetall",
-		"hkeys", "hlen", "hmget", "hvals", "info", "keys", "llen", "lrange", "mget", "multi", "ping", "scard", "script", "select",
+		"hkeys", "hlen", "hmget", "hvals", "info", "keys", "llen", "lrange", "mget", "multi", "ping", "scan", "scard", "script", "select",
 		"sismember", "smembers", "smismember", "strlen", "time", "type", "watch", "unwatch", "xlen", "xrange", "xrevrange",
 		"zcard", "zcount", "zlexcount", "zmscore", "zrange", "zrangebylex", "zrangebyscore", "zrank", "zrevrange",
 		"zrevrangebylex", "zrevrangebyscore", "zscore":
