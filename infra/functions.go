@@ -11,7 +11,7 @@ import (
 
 const (
 	functionMemory  = 256 // MiB
-	functionTimeout = 60  // seconds
+	functionTimeout = 120 // seconds; after an outage the sweep looks twice, 40 s apart
 )
 
 // newSweep settles calls whose process died, should no other process do it.

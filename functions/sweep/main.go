@@ -61,6 +61,10 @@ func handler(s *ledger.Sweeper, log *slog.Logger) func(context.Context, events.T
 			return result{}, fmt.Errorf("job %q: this function sweeps (want {\"job\":\"sweep\"})", tick.Job)
 		}
 		swept, err := s.Patiently(ctx)
+		if tick.Scheduled.Minute()%int(ledger.AuditEvery.Minutes()) == 0 {
+			_, failed := s.Audit(ctx)
+			err = errors.Join(err, failed)
+		}
 		log.InfoContext(ctx, "swept", "settled", swept.Settled, "scheduled", tick.Scheduled, "error", err)
 		return result{Settled: swept.Settled}, err
 	}

@@ -38,6 +38,9 @@ type Grant struct {
 
 	covered atomic.Int64 // output tokens that the hold covers
 
+	reserved       money.Nanos // of the hold, for attempts that were set aside
+	reservedTokens int64
+
 	mu      sync.Mutex // held while the intent is extended
 	intent  Intent
 	settled bool
@@ -79,6 +82,29 @@ func (g *Grant) Cover(ctx context.Context, output int64) error {
 	return refused
 }
 
+// Reserve raises the hold by what an attempt may have cost that is given up for
+// another one: both may be billed. It errs with the refusal of a budget or window,
+// or StoreDown; nothing is reserved then.
+func (g *Grant) Reserve(ctx context.Context, cost money.Nanos, tokens int64) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.reserved += cost
+	g.reservedTokens += tokens
+	in := g.intent
+	in.Hold += cost
+	in.Tokens += tokens
+	in.Row = g.ask.Row(g.covered.Load(), in.Hold)
+	answers, err := g.gate.store.Extend(ctx, []Intent{in})
+	if err == nil {
+		err = g.take(in, g.covered.Load(), answers[0])
+	}
+	if err != nil {
+		g.reserved -= cost
+		g.reservedTokens -= tokens
+	}
+	return err
+}
+
 // next is the intent with a hold that covers want tokens of output, at most the
 // limit of the call; more says whether that raises it.
 func (g *Grant) next(want int64) (in Intent, more bool) {
@@ -88,6 +114,8 @@ func (g *Grant) next(want int64) (in Intent, more bool) {
 	if want = g.cap(want); want > covered {
 		covered, more = want, true
 		in.Hold, in.Tokens = g.ask.Hold(want)
+		in.Hold += g.reserved
+		in.Tokens += g.reservedTokens
 	}
 	in.Row = g.ask.Row(covered, in.Hold)
 	return in, more

@@ -43,6 +43,7 @@ type exchange struct {
 	watch   *watch
 	verdict provider.Verdict // of the last attempt
 	settled usage.Record
+	aside   []usage.Record // of attempts that were given up in doubt
 
 	mu     sync.Mutex  // what follows is also read by the heartbeat
 	lease  *pool.Lease // of the last attempt; nil before the first
@@ -127,13 +128,61 @@ func (x *exchange) attempt(l *pool.Lease) {
 }
 
 // retryable says whether another account may be tried: nothing of an answer went
-// out, the upstream cannot have worked on the failed attempt, and neither client
-// nor process is leaving.
+// out, and neither client nor process is leaving.
 func (x *exchange) retryable() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return !x.passed && !x.doubt && x.watch.ctx.Err() == nil &&
+	return !x.passed && x.watch.ctx.Err() == nil &&
 		(x.verdict.Blame == provider.ByAccount || x.verdict.Blame == provider.ByVendor)
+}
+
+// setAside makes room for another attempt after one that the upstream may have
+// worked on: what that may be billed is held besides what the next one takes, and
+// gets a record of its own. It says false when there is no room.
+func (rl *Relay) setAside(x *exchange) bool {
+	reading, _, doubt, price, priced := x.measured()
+	if !doubt {
+		return true
+	}
+	row := x.row()
+	row.Outcome, row.Estimated, row.Code = usage.Cut, true, string(fault.CodeOf(x.verdict.Err))
+	row.Held = x.grant.Held()
+	row.Usage, _ = x.estimate(reading)
+	x.price(&row, price, priced)
+	row.Duration = rl.Now().Sub(x.started).Milliseconds()
+	if err := x.grant.Reserve(x.watch.ctx, row.Cost, row.Tokens()); err != nil {
+		x.log.InfoContext(x.ctx, "no room for another attempt after a doubtful one", "error", err)
+		return false
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.aside, x.doubt = append(x.aside, row), false
+	return true
+}
+
+// takeBack makes the attempt that was set aside last the call's own again: there is
+// no other account to try.
+func (x *exchange) takeBack() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if n := len(x.aside); n > 0 && x.aside[n-1].Attempts == x.lease.Attempt {
+		x.aside, x.doubt = x.aside[:n-1], true
+	}
+}
+
+// estimate is the usage of an answer that did not end.
+func (x *exchange) estimate(r llm.Reading) (llm.Usage, bool) {
+	return usage.Estimate(r, x.quote.inputTokens(), x.rl.rates.Of(x.upstream()))
+}
+
+// upstream is the vendor's name of the model that is asked.
+func (x *exchange) upstream() string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.lease == nil {
+		return ""
+	}
+	return x.lease.Upstream
 }
 
 // measured is what is known of the answer, for the heartbeat and for settling.
@@ -178,6 +227,7 @@ func (x *exchange) record(err error) usage.Record {
 	switch {
 	case reading.Complete:
 		row.Outcome, row.Usage = usage.Complete, reading.Usage
+		x.rl.rates.Learn(row.Upstream, reading)
 	case sent.IsZero() || !doubt:
 		row.Outcome = usage.Failed
 	default:
@@ -185,7 +235,7 @@ func (x *exchange) record(err error) usage.Record {
 		if fault.CodeOf(err) == fault.Gone {
 			row.Outcome = usage.Aborted
 		}
-		row.Usage, row.Estimated = usage.Estimate(reading, x.quote.inputTokens(), 0)
+		row.Usage, row.Estimated = x.estimate(reading)
 	}
 	if err != nil {
 		row.Code = string(fault.CodeOf(err))
@@ -206,13 +256,24 @@ func (x *exchange) lost(covered int64, hold money.Nanos) []byte {
 	row := x.row()
 	row.Held = hold
 	row.Outcome, row.Estimated = usage.Lost, true
-	row.Usage, _ = usage.Estimate(reading, x.quote.inputTokens(), 0)
+	row.Usage, _ = x.estimate(reading)
 	row.Usage.Output = &covered
 	if !priced {
 		price, priced = x.quote.dearest()
 	}
 	x.price(&row, price, priced)
+	row.Cost = min(row.Cost+x.asideCost(), hold)
 	return encode(&row)
+}
+
+// asideCost is what the attempts that were given up may have cost.
+func (x *exchange) asideCost() (sum money.Nanos) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for i := range x.aside {
+		sum += x.aside[i].Cost
+	}
+	return sum
 }
 
 // price sets the cost of a row. An estimate never exceeds what was held for it.

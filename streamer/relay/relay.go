@@ -96,6 +96,7 @@ type Limits struct {
 type Relay struct {
 	Options
 	bodies  bodies
+	rates   usage.Rates
 	serving atomic.Int64 // requests
 }
 
@@ -181,10 +182,11 @@ func (rl *Relay) serve(x *exchange) (err error) {
 	lease, err := rl.acquire(x.ctx, x, nil)
 	for ; err == nil; lease, err = rl.acquire(x.ctx, x, lease) {
 		x.attempt(lease)
-		if err = rl.try(x); err == nil || !x.retryable() {
+		if err = rl.try(x); err == nil || !x.retryable() || !rl.setAside(x) {
 			return err
 		}
 	}
+	x.takeBack()
 	return err
 }
 
@@ -210,6 +212,10 @@ func (rl *Relay) settle(x *exchange, err error) {
 	defer x.stage("settle").done(&failed)
 	record := x.record(err)
 	s := x.grant.Settlement(record.Cost, record.Tokens(), encode(&record))
+	for i := range x.aside {
+		given := &x.aside[i]
+		s.Cost, s.Tokens, s.Doubtful = s.Cost+given.Cost, s.Tokens+given.Tokens(), append(s.Doubtful, encode(given))
+	}
 	var lease *pool.Release
 	if x.lease != nil {
 		end := x.lease.Settlement(x.verdict)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -191,4 +192,30 @@ func TestHeaderTimeout(t *testing.T) {
 	}
 	wantError(t, answer, "timeout_error")
 	b.one(t, usage.Cut)
+}
+
+// An attempt that may have been served, though no answer came of it, is given up for
+// another account: both may be billed, so both are held for and recorded.
+func TestDoubtfulAttemptsFailOver(t *testing.T) {
+	for name, doubtful := range map[string]http.HandlerFunc{"cut before an answer": cuts, "cut before its first event": streams(nil, cuts)} {
+		t.Run(name, func(t *testing.T) {
+			b := open(t, setup{bases: []string{"", ""}}, doubtful, streams(frames()))
+			got, _, answer := b.call(t, streamed(), nil)
+			if got != http.StatusOK || string(answer) != strings.Join(frames(), "") {
+				t.Errorf("%d %s", got, answer)
+			}
+			rows := b.settled(t)
+			if len(rows) != 2 {
+				t.Fatalf("%d records: %+v", len(rows), rows)
+			}
+			slices.SortFunc(rows, func(a, b usage.Record) int { return a.Attempts - b.Attempts })
+			first, second := rows[0], rows[1]
+			if first.Outcome != usage.Cut || !first.Estimated || first.Cost == 0 || first.Account == second.Account || first.Call != second.Call {
+				t.Errorf("the attempt in doubt: %+v", first)
+			}
+			if second.Outcome != usage.Complete || second.Estimated || second.Attempts != 2 {
+				t.Errorf("the one that answered: %+v", second)
+			}
+		})
+	}
 }

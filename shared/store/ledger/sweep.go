@@ -19,6 +19,8 @@ import (
 const (
 	// SweepEvery is how often a process looks for calls of processes that died.
 	SweepEvery = 5 * time.Second
+	// AuditEvery is how often it holds what owners have held against their calls.
+	AuditEvery = 10 * time.Minute
 	// dueBatch is how many of them one look at a partition takes.
 	dueBatch = 100
 	// doneKept is for how long it is known that a call was settled: longer than a
@@ -67,18 +69,24 @@ func NewSweeper(l *Ledger, leases Leases, log *slog.Logger) *Sweeper {
 	return &Sweeper{ledger: l, leases: leases, log: log, patience: patience}
 }
 
-// Run sweeps every partition each SweepEvery until ctx ends.
+// Run sweeps every partition each SweepEvery, and audits each AuditEvery, until
+// ctx ends.
 func (s *Sweeper) Run(ctx context.Context) {
-	tick := time.NewTicker(SweepEvery)
-	defer tick.Stop()
+	sweep, audit := time.NewTicker(SweepEvery), time.NewTicker(AuditEvery)
+	defer sweep.Stop()
+	defer audit.Stop()
 	for {
+		var err error
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
-			if _, err := s.All(ctx); err != nil {
-				s.log.WarnContext(ctx, "sweep failed", "error", err)
-			}
+		case <-sweep.C:
+			_, err = s.All(ctx)
+		case <-audit.C:
+			_, err = s.Audit(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "sweep failed", "error", err)
 		}
 	}
 }
