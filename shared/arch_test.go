@@ -103,7 +103,6 @@ func check(t *testing.T, name, imported string) {
 			continue
 		}
 		allowed := r.may == nil && (strings.HasPrefix(imported, "shared/") || strings.HasPrefix(imported, "streamer/") && strings.HasPrefix(name, "streamer") || imported == "events")
-		allowed := r.may == nil && (strings.HasPrefix(imported, "shared/") || imported == "events" || imported == "streamer/relay" && strings.HasPrefix(name, "streamer/"))
 		if !allowed && !match(r.may, imported) {
 			t.Errorf("%s imports %s: %s", name, imported, r.why)
 		}
