@@ -13,6 +13,7 @@ import (
 	"sluice/shared/cloud"
 	"sluice/shared/config"
 	"sluice/shared/host"
+	"sluice/shared/store"
 	"sluice/shared/trace"
 	"sluice/streamer/node"
 	"sluice/streamer/relay"
@@ -37,6 +38,7 @@ func run(ctx context.Context, environ []string) (err error) {
 	drain, abort, stop := host.Signals(ctx)
 	defer stop()
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: settings.LogLevel}))
+	store.LogTo(log)
 	o, err := options(drain, settings, log)
 	if err != nil {
 		return err
