@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"sluice/shared/cloud"
 	"sluice/shared/config"
 	"sluice/shared/host"
+	"sluice/shared/store"
 	"sluice/shared/trace"
 	"sluice/streamer/node"
 	"sluice/streamer/relay"
@@ -21,7 +21,9 @@ import (
 
 func main() {
 	if err := run(context.Background(), os.Environ()); err != nil {
-		fmt.Fprintln(os.Stderr, "streamer:", err)
+		// One line like every other, however many an error has: CloudWatch makes an
+		// event of each.
+		slog.New(slog.NewJSONHandler(os.Stderr, nil)).Error("the streamer ended", "error", err)
 		os.Exit(1)
 	}
 }
@@ -31,11 +33,12 @@ func main() {
 func run(ctx context.Context, environ []string) (err error) {
 	settings, err := config.Read(environ)
 	if err != nil {
-		return fmt.Errorf("settings:\n%w", err)
+		return err // it names the settings
 	}
 	drain, abort, stop := host.Signals(ctx)
 	defer stop()
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: settings.LogLevel}))
+	store.LogTo(log)
 	o, err := options(drain, settings, log)
 	if err != nil {
 		return err
@@ -66,7 +69,7 @@ func options(ctx context.Context, c *config.Config, log *slog.Logger) (o node.Op
 	if o.Store, err = aws.Store(log); err != nil {
 		return o, err
 	}
-	if o.Master, err = aws.Master(); err != nil {
+	if o.Master, err = aws.Master(ctx); err != nil {
 		return o, err
 	}
 	if o.ConfigLog, err = aws.ConfigLog(ctx); err != nil {

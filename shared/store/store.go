@@ -116,6 +116,18 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	return c, nil
 }
 
+// LogTo hands what go-redis itself has to say to a logger; without it, lines of its
+// own go to standard error. It is a setting of the whole process: for mains, before
+// they open a store.
+func LogTo(l *slog.Logger) { redis.SetLogger(lines{l}) }
+
+// lines are what go-redis says. It formats addresses and causes, no command.
+type lines struct{ log *slog.Logger }
+
+func (l lines) Printf(ctx context.Context, format string, v ...any) {
+	l.log.WarnContext(ctx, "redis client", "message", fmt.Sprintf(format, v...))
+}
+
 // Close closes every connection.
 func (c *Client) Close() error { return c.rdb.Close() }
 

@@ -21,6 +21,13 @@ type address struct {
 	tls      bool
 }
 
+// User is the user in the URL of a store, "" when it names none. It errs with
+// fault.Invalid for a URL that Open would not take either.
+func User(v secret.Value) (string, error) {
+	a, err := parseURL(v)
+	return a.user, err
+}
+
 // parseURL reads the URL by hand, because net/url refuses several ports in one
 // authority. Its errors never quote the URL, which may hold a password.
 func parseURL(v secret.Value) (address, error) {

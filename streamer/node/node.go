@@ -84,6 +84,9 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 		}
 	}()
 	client, err := store.Open(ctx, o.Store)
+	if err != nil && !o.Settings.RedisURL.Empty() {
+		return nil, fmt.Errorf("SLUICE_REDIS_URL: %w", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -154,26 +157,38 @@ func (n *Node) Sealer() *credential.Source { return n.sealer }
 // Serve runs handlers and jobs until drain ends and the requests in flight have,
 // too; abort cuts that short. listening is told the address; it may be nil.
 func (n *Node) Serve(drain, abort context.Context, listening func(net.Addr)) error {
+	listener, err := new(net.ListenConfig).Listen(drain, "tcp", n.o.Settings.Listen)
+	if err != nil {
+		return fmt.Errorf("SLUICE_LISTEN=%s: %w", n.o.Settings.Listen, err)
+	}
 	stop, err := n.start(drain, n.sweeper.Run)
 	if err != nil {
-		return err
+		return errors.Join(err, listener.Close())
 	}
 	defer stop()
+	n.o.Logger.InfoContext(drain, "listening", "address", listener.Addr().String())
 	return host.Run(drain, host.Options{
-		Addr: n.o.Settings.Listen, Listening: listening,
+		Listener: listener, Listening: listening,
 		Drain: n.o.Settings.ShutdownTimeout, Abort: abort, Ready: n.ready, Logger: n.o.Logger,
-	}, n.Handler())
+	}, n.Handler(onLoopback(listener.Addr())))
+}
+
+// onLoopback says whether only this machine reaches an address.
+func onLoopback(at net.Addr) bool {
+	tcp, ok := at.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
 }
 
 // ServeLambda takes requests from the Lambda runtime. It returns only if that ends.
-// Jobs run while a request does; the sweep has a function of its own.
+// Jobs run while a request does; the sweep has a function of its own. SLUICE_LISTEN
+// means nothing here: requests are for whatever name the function is reached by.
 func (n *Node) ServeLambda(ctx context.Context) error {
 	stop, err := n.start(ctx)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	return host.Run(ctx, host.Options{Lambda: true, Logger: n.o.Logger}, n.Handler())
+	return host.Run(ctx, host.Options{Lambda: true, Logger: n.o.Logger}, n.Handler(false))
 }
 
 // start runs the jobs, with further ones, and serves the metrics, until stop.
@@ -204,13 +219,14 @@ func (n *Node) measure(ctx context.Context) {
 	}
 }
 
-// Handler is everything that is served to clients and operators.
-func (n *Node) Handler() http.Handler {
+// Handler is everything that is served to clients and operators. On loopback the
+// admin API answers to names of this machine only.
+func (n *Node) Handler(loopback bool) http.Handler {
 	mux := http.NewServeMux()
 	probes := host.Probes(n.ready)
 	mux.Handle("GET /healthz", probes)
 	mux.Handle("GET /readyz", probes)
-	mux.Handle(admin.Prefix+"/", n.admin())
+	mux.Handle(admin.Prefix+"/", n.admin(loopback))
 	mux.Handle("/", n.traced(n.relay.Handler()))
 	return mux
 }

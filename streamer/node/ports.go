@@ -51,9 +51,7 @@ func (t tester) Test(ctx context.Context, id string) (admin.TestResult, error) {
 	return result, nil
 }
 
-func (n *Node) admin() http.Handler {
-	name, _, _ := net.SplitHostPort(n.o.Settings.Listen)
-	ip := net.ParseIP(name)
+func (n *Node) admin(loopback bool) http.Handler {
 	return admin.New(admin.Deps{
 		Token: n.o.AdminToken, TokenSum: n.o.AdminSum,
 		Keys: n.records.Keys(), Users: n.records.Users(), Teams: n.records.Teams(), Accounts: n.records.Accounts(),
@@ -61,7 +59,7 @@ func (n *Node) admin() http.Handler {
 		Tester:   tester{n},
 		Vendors:  []admin.Vendor{{Name: "anthropic"}, {Name: "compatible", NeedsURL: true}},
 		Dialects: []llm.Protocol{llm.Anthropic},
-		Loopback: name == "localhost" || ip != nil && ip.IsLoopback(),
+		Loopback: loopback,
 		Logger:   n.o.Logger,
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"sluice/shared/archive"
 	"sluice/shared/archive/archivetest"
 	"sluice/shared/archive/s3log"
+	"sluice/shared/cloud/cloudtest"
 	"sluice/shared/fault"
 )
 
@@ -24,7 +25,7 @@ const nothingChanged = "the config log cannot be written; nothing was changed"
 
 func open(t testing.TB, url string, tries int) *s3log.Log {
 	t.Helper()
-	l, err := s3log.Open(t.Context(), s3log.Options{API: client(url, tries), Bucket: bucketName, Patience: 3 * time.Second})
+	l, err := s3log.Open(t.Context(), s3log.Options{API: client(url, tries), Bucket: cloudtest.Bucket, Patience: 3 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,26 +36,26 @@ func key(n int) string { return fmt.Sprintf("config/%012d.json", n) }
 
 func TestConformance(t *testing.T) {
 	archivetest.Run(t, func(t *testing.T) archivetest.Opener {
-		_, url := newStandIn(t)
+		_, url := bucket(t)
 		return func() (archivetest.Log, error) {
-			return s3log.Open(t.Context(), s3log.Options{API: client(url, 3), Bucket: bucketName, Prefix: "/team/"})
+			return s3log.Open(t.Context(), s3log.Options{API: client(url, 3), Bucket: cloudtest.Bucket, Prefix: "/team/"})
 		}
 	})
 }
 
 func TestObjects(t *testing.T) {
-	s, url := newStandIn(t)
+	s, url := bucket(t)
 	for prefix, folder := range map[string]string{"": "config/", "team": "team/config/", "a/b/": "a/b/config/"} {
-		l, err := s3log.Open(t.Context(), s3log.Options{API: client(url, 1), Bucket: bucketName, Prefix: prefix})
+		l, err := s3log.Open(t.Context(), s3log.Options{API: client(url, 1), Bucket: cloudtest.Bucket, Prefix: prefix})
 		if err != nil {
 			t.Fatal(err)
 		}
 		archivetest.Add(t, l, archivetest.Entry(1), archivetest.Entry(2))
 		for n, want := range archivetest.Numbered(archivetest.Entry(1), archivetest.Entry(2)) {
-			o := s.get(fmt.Sprintf("%s%012d.json", folder, n+1))
+			o := s.Get(fmt.Sprintf("%s%012d.json", folder, n+1))
 			var got archive.Entry
-			if err := json.Unmarshal(o.body, &got); err != nil || o.typ != "application/json" {
-				t.Errorf("%s: %q of type %q: %v", folder, o.body, o.typ, err)
+			if err := json.Unmarshal(o.Body, &got); err != nil || o.Type != "application/json" {
+				t.Errorf("%s: %q of type %q: %v", folder, o.Body, o.Type, err)
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", folder, diff)
@@ -65,11 +66,11 @@ func TestObjects(t *testing.T) {
 
 // Over TLS the SDK could send the checksum after the body, in an encoding of its own.
 func TestOverTLS(t *testing.T) {
-	s := empty(t)
-	server := httptest.NewTLSServer(s)
+	cloud := cloudtest.New(t)
+	server := httptest.NewTLSServer(cloud)
 	t.Cleanup(server.Close)
 	api := client(server.URL, 1)
-	l, err := s3log.Open(t.Context(), s3log.Options{API: s3.New(api.Options(), func(o *s3.Options) { o.HTTPClient = server.Client() }), Bucket: bucketName})
+	l, err := s3log.Open(t.Context(), s3log.Options{API: s3.New(api.Options(), func(o *s3.Options) { o.HTTPClient = server.Client() }), Bucket: cloudtest.Bucket})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,15 +78,15 @@ func TestOverTLS(t *testing.T) {
 	if diff := cmp.Diff(archivetest.Numbered(archivetest.Entry(1)), archivetest.Replayed(t, l)); diff != "" {
 		t.Errorf("replay (-want +got):\n%s", diff)
 	}
-	if s.get(key(1)).body[0] != '{' {
-		t.Errorf("the object is %q", s.get(key(1)).body)
+	if o := cloud.S3.Get(key(1)); o.Body[0] != '{' {
+		t.Errorf("the object is %q", o.Body)
 	}
 }
 
 // Several processes write at once: nothing is lost, doubled or left out.
 func TestSeveralProcesses(t *testing.T) {
 	const processes, each = 4, 12
-	s, url := newStandIn(t)
+	s, url := bucket(t)
 	var wg sync.WaitGroup
 	for p := range processes {
 		l := open(t, url, 3)
@@ -105,22 +106,22 @@ func TestSeveralProcesses(t *testing.T) {
 		}
 		seen[e.ID] = true
 	}
-	if len(seen) != processes*each || len(s.keys()) != processes*each {
-		t.Errorf("%d entries in %d objects, want %d", len(seen), len(s.keys()), processes*each)
+	if len(seen) != processes*each || len(s.Keys()) != processes*each {
+		t.Errorf("%d entries in %d objects, want %d", len(seen), len(s.Keys()), processes*each)
 	}
 }
 
 // A process that slept while another wrote finds the end at once.
 func TestFarBehind(t *testing.T) {
-	s, url := newStandIn(t)
+	s, url := bucket(t)
 	l := open(t, url, 1)
 	for n := 1; n <= 2500; n++ {
-		s.set(key(n), []byte("{}"))
+		s.Set(key(n), []byte("{}"))
 	}
-	s.on(nil)
+	s.On(nil)
 	archivetest.Add(t, l, archivetest.Entry(1))
-	if s.get(key(2501)).body == nil || s.count("PUT") != 2 || s.count("LIST") > 5 {
-		t.Errorf("%d puts and %d listings", s.count("PUT"), s.count("LIST"))
+	if s.Get(key(2501)).Body == nil || s.Count("PUT") != 2 || s.Count(cloudtest.List) > 5 {
+		t.Errorf("%d puts and %d listings", s.Count("PUT"), s.Count(cloudtest.List))
 	}
 }
 
@@ -131,29 +132,35 @@ func TestOneEntryWhateverIsLost(t *testing.T) {
 			if m == method && n == 1 {
 				return verdict
 			}
-			return pass
+			return cloudtest.Pass
 		}
 	}
 	for name, tt := range map[string]struct {
 		tries int // by the SDK
 		fault func(method, key string, n int) string
 	}{
-		"the answer":                        {1, first("PUT", cutAfter)},
-		"the answer, and the SDK repeats":   {3, first("PUT", cutAfter)},
-		"the request":                       {1, first("PUT", cutBefore)},
-		"the request, and the SDK repeats":  {3, first("PUT", cutBefore)},
-		"no answer":                         {1, first("PUT", hang)},
-		"a conflict":                        {1, first("PUT", "ConditionalRequestConflict")},
-		"S3 is busy":                        {1, first("PUT", "ServiceUnavailable")},
-		"the answer, and the look after it": {1, func(m, _ string, n int) string { return map[bool]string{true: cutAfter}[m != "LIST" && n == 1] }},
-		"five answers":                      {1, func(m, _ string, n int) string { return map[bool]string{true: cutAfter}[m != "LIST" && n <= 5] }},
-		"five requests":                     {1, func(m, _ string, n int) string { return map[bool]string{true: cutBefore}[m != "LIST" && n <= 5] }},
+		"the answer":                       {1, first("PUT", cloudtest.CutAfter)},
+		"the answer, and the SDK repeats":  {3, first("PUT", cloudtest.CutAfter)},
+		"the request":                      {1, first("PUT", cloudtest.CutBefore)},
+		"the request, and the SDK repeats": {3, first("PUT", cloudtest.CutBefore)},
+		"no answer":                        {1, first("PUT", cloudtest.Hang)},
+		"a conflict":                       {1, first("PUT", "ConditionalRequestConflict")},
+		"S3 is busy":                       {1, first("PUT", "ServiceUnavailable")},
+		"the answer, and the look after it": {1, func(m, _ string, n int) string {
+			return map[bool]string{true: cloudtest.CutAfter}[m != cloudtest.List && n == 1]
+		}},
+		"five answers": {1, func(m, _ string, n int) string {
+			return map[bool]string{true: cloudtest.CutAfter}[m != cloudtest.List && n <= 5]
+		}},
+		"five requests": {1, func(m, _ string, n int) string {
+			return map[bool]string{true: cloudtest.CutBefore}[m != cloudtest.List && n <= 5]
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, url := newStandIn(t)
+			s, url := bucket(t)
 			l := open(t, url, tt.tries)
 			archivetest.Add(t, l, archivetest.Entry(1))
-			s.on(tt.fault)
+			s.On(tt.fault)
 			archivetest.Add(t, l, archivetest.Entry(2), archivetest.Entry(3))
 			want := archivetest.Numbered(archivetest.Entry(1), archivetest.Entry(2), archivetest.Entry(3))
 			if diff := cmp.Diff(want, archivetest.Replayed(t, l)); diff != "" {
@@ -166,7 +173,7 @@ func TestOneEntryWhateverIsLost(t *testing.T) {
 // Two processes delete the same record at the same instant: the objects would be
 // equal to the byte, and each is one entry all the same.
 func TestEqualEntriesOfTwoProcesses(t *testing.T) {
-	s, url := newStandIn(t)
+	s, url := bucket(t)
 	a, b := open(t, url, 1), open(t, url, 1)
 	gone := archive.Entry{At: archivetest.Entry(1).At, Action: archive.Delete, Kind: archive.Key, ID: "key_1", Version: 1}
 	archivetest.Add(t, a, gone)
@@ -174,35 +181,35 @@ func TestEqualEntriesOfTwoProcesses(t *testing.T) {
 	if diff := cmp.Diff(archivetest.Numbered(gone, gone), archivetest.Replayed(t, a)); diff != "" {
 		t.Errorf("replay (-want +got):\n%s", diff)
 	}
-	if s.get(key(1)).id == s.get(key(2)).id {
+	if s.Get(key(1)).ID == s.Get(key(2)).ID {
 		t.Error("two puts have one id")
 	}
 }
 
 // The caller leaves while the first request is lost: what has begun goes on.
 func TestTheCallerLeaves(t *testing.T) {
-	s, url := newStandIn(t)
+	s, url := bucket(t)
 	l := open(t, url, 1)
 	ctx, leave := context.WithCancel(t.Context())
-	s.on(func(method, _ string, n int) string {
+	s.On(func(method, _ string, n int) string {
 		if method == http.MethodPut && n == 1 {
 			leave()
-			return cutBefore
+			return cloudtest.CutBefore
 		}
-		return pass
+		return cloudtest.Pass
 	})
-	if err := l.Append(ctx, archivetest.Entry(1)); err != nil || len(s.keys()) != 1 {
-		t.Errorf("Append = %v, with %d objects", err, len(s.keys()))
+	if err := l.Append(ctx, archivetest.Entry(1)); err != nil || len(s.Keys()) != 1 {
+		t.Errorf("Append = %v, with %d objects", err, len(s.Keys()))
 	}
 }
 
 // TestTheCallerLeavesTheQueue has a first writer that S3 does not answer.
 func TestTheCallerLeavesTheQueue(t *testing.T) {
-	s, url := newStandIn(t)
+	s, url := bucket(t)
 	l := open(t, url, 1)
 	asked := make(chan struct{}, 1)
 	answer := make(chan struct{})
-	s.on(func(string, string, int) string { asked <- struct{}{}; <-answer; return pass })
+	s.On(func(string, string, int) string { asked <- struct{}{}; <-answer; return cloudtest.Pass })
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := l.Append(context.WithoutCancel(t.Context()), archivetest.Entry(1)); err != nil {
@@ -217,7 +224,7 @@ func TestTheCallerLeavesTheQueue(t *testing.T) {
 	}
 	close(answer)
 	wg.Wait()
-	if n := len(s.keys()); n != 1 {
+	if n := len(s.Keys()); n != 1 {
 		t.Errorf("%d objects, want 1", n)
 	}
 }
@@ -239,24 +246,24 @@ func TestRefusals(t *testing.T) {
 		"the role may do nothing": {all("AccessDenied"), notKnown, "s3:GetObject", 1},
 		"the bucket is gone":      {puts("NoSuchBucket"), nothingChanged, "NoSuchBucket", 1},
 		"S3 is busy":              {puts("ServiceUnavailable"), nothingChanged, "ServiceUnavailable", 16},
-		"S3 takes no connection":  {all(cutBefore), notKnown, "s3://test-bucket/config/000000000001.json", 16},
-		"S3 does not answer puts": {puts(hang), nothingChanged, "deadline exceeded", 4},
+		"S3 takes no connection":  {all(cloudtest.CutBefore), notKnown, "s3://test-bucket/config/000000000001.json", 16},
+		"S3 does not answer puts": {puts(cloudtest.Hang), nothingChanged, "deadline exceeded", 4},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, url := newStandIn(t)
-			l, err := s3log.Open(t.Context(), s3log.Options{API: client(url, 1), Bucket: bucketName, Patience: 600 * time.Millisecond})
+			s, url := bucket(t)
+			l, err := s3log.Open(t.Context(), s3log.Options{API: client(url, 1), Bucket: cloudtest.Bucket, Patience: 600 * time.Millisecond})
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.on(tt.fault)
+			s.On(tt.fault)
 			err = l.Append(t.Context(), archivetest.Entry(1))
 			if f := fault.From(err); err == nil || f.Code != fault.StoreDown || !strings.Contains(f.Message, tt.message) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("Append = %v; want %q and %q", err, tt.message, tt.want)
 			}
-			if n := s.count("PUT"); n < 1 || n > tt.most {
+			if n := s.Count("PUT"); n < 1 || n > tt.most {
 				t.Errorf("%d puts, want at most %d", n, tt.most)
 			}
-			s.on(nil)
+			s.On(nil)
 			archivetest.Add(t, l, archivetest.Entry(2))
 			if diff := cmp.Diff(archivetest.Numbered(archivetest.Entry(2)), archivetest.Replayed(t, l)); diff != "" {
 				t.Errorf("replay after it passed (-want +got):\n%s", diff)
@@ -268,16 +275,16 @@ func TestRefusals(t *testing.T) {
 // An answer that is lost for good leaves an entry nobody knows of; the next one
 // goes after it.
 func TestAnEntryThatNobodyKnowsOf(t *testing.T) {
-	s, url := newStandIn(t)
-	l, err := s3log.Open(t.Context(), s3log.Options{API: client(url, 1), Bucket: bucketName, Patience: 200 * time.Millisecond})
+	s, url := bucket(t)
+	l, err := s3log.Open(t.Context(), s3log.Options{API: client(url, 1), Bucket: cloudtest.Bucket, Patience: 200 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.on(func(string, string, int) string { return cutAfter })
+	s.On(func(string, string, int) string { return cloudtest.CutAfter })
 	if err := l.Append(t.Context(), archivetest.Entry(1)); err == nil || !strings.Contains(err.Error(), "is not known") {
 		t.Errorf("Append = %v", err)
 	}
-	s.on(nil)
+	s.On(nil)
 	archivetest.Add(t, l, archivetest.Entry(2))
 	want := archivetest.Numbered(archivetest.Entry(1), archivetest.Entry(2))
 	if diff := cmp.Diff(want, archivetest.Replayed(t, l)); diff != "" {
@@ -287,22 +294,22 @@ func TestAnEntryThatNobodyKnowsOf(t *testing.T) {
 
 // A log that loses every race gives up with the number of somebody else's entry.
 func TestEveryRaceLost(t *testing.T) {
-	s, url := newStandIn(t)
-	l, err := s3log.Open(t.Context(), s3log.Options{API: client(url, 1), Bucket: bucketName, Patience: time.Second})
+	s, url := bucket(t)
+	l, err := s3log.Open(t.Context(), s3log.Options{API: client(url, 1), Bucket: cloudtest.Bucket, Patience: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.on(func(method, key string, _ int) string {
+	s.On(func(method, key string, _ int) string {
 		if method == http.MethodPut {
-			s.set(key, []byte("{}"))
+			s.Set(key, []byte("{}"))
 		}
-		return pass
+		return cloudtest.Pass
 	})
 	err = l.Append(t.Context(), archivetest.Entry(1))
 	if f := fault.From(err); err == nil || f.Message != nothingChanged {
 		t.Errorf("Append = %v", err)
 	}
-	if n := s.count("PUT"); n < 5 || n > 16 {
+	if n := s.Count("PUT"); n < 5 || n > 16 {
 		t.Errorf("%d puts", n)
 	}
 }

@@ -12,10 +12,11 @@ import (
 	"sluice/shared/archive"
 	"sluice/shared/archive/archivetest"
 	"sluice/shared/archive/s3log"
+	"sluice/shared/cloud/cloudtest"
 )
 
 // fill puts entries there as if another process had.
-func fill(t testing.TB, s *standIn, count int) {
+func fill(t testing.TB, s *cloudtest.S3, count int) {
 	t.Helper()
 	for n := 1; n <= count; n++ {
 		e := archivetest.Entry(n)
@@ -24,14 +25,14 @@ func fill(t testing.TB, s *standIn, count int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.set(key(n), body)
+		s.Set(key(n), body)
 	}
 }
 
 func TestReplayOfManyPages(t *testing.T) {
 	const count = 123
-	s, url := newStandIn(t)
-	s.limit = 10
+	s, url := bucket(t)
+	s.Limit(10)
 	fill(t, s, count)
 	got := archivetest.Replayed(t, open(t, url, 1))
 	for i, e := range got {
@@ -46,17 +47,17 @@ func TestReplayOfManyPages(t *testing.T) {
 
 // What another process writes meanwhile is not part of it.
 func TestReplayEndsWhereItBegan(t *testing.T) {
-	s, url := newStandIn(t)
+	s, url := bucket(t)
 	fill(t, s, 2)
 	l := open(t, url, 1)
-	s.on(func(method, _ string, n int) string {
-		if method == "LIST" && n == 2 {
+	s.On(func(method, _ string, n int) string {
+		if method == cloudtest.List && n == 2 {
 			fill(t, s, 3)
 		}
-		return pass
+		return cloudtest.Pass
 	})
-	if got := archivetest.Replayed(t, l); len(got) != 2 || len(s.keys()) != 3 {
-		t.Errorf("%d entries of %d, want the 2 there were", len(got), len(s.keys()))
+	if got := archivetest.Replayed(t, l); len(got) != 2 || len(s.Keys()) != 3 {
+		t.Errorf("%d entries of %d, want the 2 there were", len(got), len(s.Keys()))
 	}
 }
 
@@ -79,11 +80,11 @@ func TestReplayNamesWhatIsWrong(t *testing.T) {
 		"far too large":             {7, bytes.Repeat([]byte(" "), 5<<20), "more than 4194304 bytes", 6},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, url := newStandIn(t)
-			s.limit = 10
+			s, url := bucket(t)
+			s.Limit(10)
 			fill(t, s, count)
 			l := open(t, url, 1) // it has seen the last one
-			s.set(key(tt.broken), tt.body)
+			s.Set(key(tt.broken), tt.body)
 			seen := 0
 			err := l.Replay(t.Context(), func(archive.Entry) error { seen++; return nil })
 			if err == nil || !strings.Contains(err.Error(), "s3://test-bucket/") || !strings.Contains(err.Error(), tt.want) {
@@ -98,13 +99,10 @@ func TestReplayNamesWhatIsWrong(t *testing.T) {
 
 // S3 keeps the checksum that came with the object, and the reader compares.
 func TestReplayComparesChecksums(t *testing.T) {
-	s, url := newStandIn(t)
+	s, url := bucket(t)
 	l := open(t, url, 1)
 	archivetest.Add(t, l, archivetest.Entry(1))
-	o := s.get(key(1))
-	s.mu.Lock()
-	s.objects[key(1)] = object{body: bytes.Replace(o.body, []byte("admin"), []byte("nimda"), 1), id: o.id, sum: o.sum}
-	s.mu.Unlock()
+	s.Change(key(1), func(body []byte) []byte { return bytes.Replace(body, []byte("admin"), []byte("nimda"), 1) })
 	err := l.Replay(t.Context(), func(archive.Entry) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), "checksum") || !strings.Contains(err.Error(), key(1)) {
 		t.Errorf("Replay of a changed object = %v", err)
@@ -112,16 +110,16 @@ func TestReplayComparesChecksums(t *testing.T) {
 }
 
 func TestReplayWhenS3Fails(t *testing.T) {
-	s, url := newStandIn(t)
+	s, url := bucket(t)
 	l := open(t, url, 1)
 	archivetest.Add(t, l, archivetest.Entry(1), archivetest.Entry(2))
 	for name, tt := range map[string]struct{ method, verdict, want string }{
 		"an entry that goes meanwhile": {http.MethodGet, "NoSuchKey", "000000000001.json is missing"},
 		"no objects":                   {http.MethodGet, "AccessDenied", "s3:GetObject"},
-		"no list":                      {"LIST", "AccessDenied", "s3:ListBucket"},
-		"no connection":                {http.MethodGet, cutBefore, "000000000001.json"},
+		"no list":                      {cloudtest.List, "AccessDenied", "s3:ListBucket"},
+		"no connection":                {http.MethodGet, cloudtest.CutBefore, "000000000001.json"},
 	} {
-		s.on(func(method, _ string, _ int) string { return map[bool]string{true: tt.verdict}[method == tt.method] })
+		s.On(func(method, _ string, _ int) string { return map[bool]string{true: tt.verdict}[method == tt.method] })
 		err := l.Replay(t.Context(), func(archive.Entry) error { return nil })
 		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "config log") {
 			t.Errorf("%s: Replay = %v, want %q", name, err, tt.want)
@@ -130,23 +128,23 @@ func TestReplayWhenS3Fails(t *testing.T) {
 }
 
 func TestOpenErrors(t *testing.T) {
-	s, url := newStandIn(t)
+	s, url := bucket(t)
 	openAt := func(ctx context.Context, url string) error {
-		_, err := s3log.Open(ctx, s3log.Options{API: client(url, 1), Bucket: bucketName})
+		_, err := s3log.Open(ctx, s3log.Options{API: client(url, 1), Bucket: cloudtest.Bucket})
 		return err
 	}
 	for _, strange := range []string{"config/notes.txt", "config/1.json", "config/0000000000001.json", "config/000000000001.json/a"} {
-		s.set(strange, []byte("x"))
+		s.Set(strange, []byte("x"))
 		if err := openAt(t.Context(), url); err == nil || !strings.Contains(err.Error(), "s3://test-bucket/"+strange+" is no entry") {
 			t.Errorf("Open with %s = %v", strange, err)
 		}
-		s.set(strange, nil)
+		s.Set(strange, nil)
 	}
-	s.set("config/", []byte{}) // a folder that the console made
+	s.Set("config/", []byte{}) // a folder that the console made
 	if err := openAt(t.Context(), url); err != nil {
 		t.Errorf("Open with a folder = %v", err)
 	}
-	s.on(func(string, string, int) string { return "NoSuchBucket" })
+	s.On(func(string, string, int) string { return "NoSuchBucket" })
 	if err := openAt(t.Context(), url); err == nil || !strings.Contains(err.Error(), "NoSuchBucket") {
 		t.Errorf("Open without a bucket = %v", err)
 	}

@@ -3,12 +3,17 @@
 // the embedded store. It also has a proxy that loses replies and counts what goes
 // over the wire.
 //
+// Clients of the cluster of one shard are the user of a deployment: whatever is
+// tested there, is tested with its permissions, too. A server with TLS is started
+// for a test of its own.
+//
 // Servers are started once for a test binary and emptied for each test; Main
 // stops them.
 package storetest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -34,6 +39,8 @@ const patience = 20 * time.Second
 // Server is one redis-server, or a cluster of them.
 type Server struct {
 	Addr  string // of the first node
+	CA    string // path of the certificate that its own is signed with; "" = no TLS
+	user  string // in URL, with its password and an @; "" = the default user
 	nodes []*node
 }
 
@@ -41,6 +48,7 @@ type node struct {
 	addr string
 	dir  string
 	args []string
+	tls  *tls.Config // of a client; nil = none
 	cmd  *exec.Cmd
 }
 
@@ -79,7 +87,8 @@ func stopAll() {
 // Single is a single node, emptied for this test.
 func Single(t testing.TB) *Server { return emptied(t, "single", startSingle) }
 
-// SingleShard is a cluster of one node: it enforces slots, and starts fast.
+// SingleShard is a cluster of one node: it enforces slots, and starts fast. Its URL
+// is that of a user with the permissions of a deployment.
 func SingleShard(t testing.TB) *Server { return emptied(t, "shard", startShard) }
 
 // Cluster is a cluster of three masters.
@@ -125,7 +134,7 @@ func emptied(t testing.TB, kind string, start func(dir string) (*Server, error))
 func (s *Server) Flush(t testing.TB) {
 	t.Helper()
 	for _, n := range s.nodes {
-		c := redis.NewClient(&redis.Options{Addr: n.addr})
+		c := n.client()
 		err := errors.Join(c.FlushAll(context.Background()).Err(), c.Close())
 		if err != nil {
 			t.Fatalf("storetest: emptying %s: %v", n.addr, err)
@@ -134,12 +143,25 @@ func (s *Server) Flush(t testing.TB) {
 }
 
 // URL is where to connect.
-func (s *Server) URL() secret.Value { return secret.New("redis://" + s.Addr) }
+func (s *Server) URL() secret.Value {
+	if s.CA != "" {
+		return secret.New("rediss://" + s.user + s.Addr)
+	}
+	return secret.New("redis://" + s.user + s.Addr)
+}
+
+// Options are those of a client that trusts the server.
+func (s *Server) Options() store.Options { return store.Options{URL: s.URL(), TLS: s.nodes[0].tls} }
 
 // Client is a new guarded client, closed when the test ends.
 func (s *Server) Client(t testing.TB) *store.Client {
 	t.Helper()
-	return Open(t, store.Options{URL: s.URL()})
+	return Open(t, s.Options())
+}
+
+// client is the default user, who may do anything.
+func (n *node) client() *redis.Client {
+	return redis.NewClient(&redis.Options{Addr: n.addr, TLSConfig: n.tls, MaxRetries: -1})
 }
 
 // Open is a guarded client with the given options, closed when the test ends.
@@ -193,12 +215,19 @@ func (s *Server) signal(t testing.TB, sig syscall.Signal) {
 
 func startSingle(dir string) (*Server, error) { return startNodes(dir, 1) }
 
-func startShard(dir string) (*Server, error) { return startMasters(dir, 1) }
+func startShard(dir string) (*Server, error) {
+	s, err := startMasters(dir, 1, append([]string{"--user", User, "nopass"}, strings.Fields(Permissions)...)...)
+	if err != nil {
+		return nil, err
+	}
+	s.user = User + ":" + AnyPassword + "@"
+	return s, nil
+}
 
 func startCluster(dir string) (*Server, error) { return startMasters(dir, 3) }
 
-func startMasters(dir string, count int) (*Server, error) {
-	s, err := startNodes(dir, count, "--cluster-enabled", "yes")
+func startMasters(dir string, count int, args ...string) (*Server, error) {
+	s, err := startNodes(dir, count, append([]string{"--cluster-enabled", "yes"}, args...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -212,19 +241,25 @@ func startMasters(dir string, count int) (*Server, error) {
 func startNodes(dir string, count int, args ...string) (*Server, error) {
 	s := &Server{}
 	for i := range count {
-		n := &node{dir: filepath.Join(dir, strconv.Itoa(i)), args: args}
-		err := os.MkdirAll(n.dir, 0o700)
-		if err == nil {
-			err = n.start()
-		}
-		if err != nil {
+		if err := s.add(&node{dir: filepath.Join(dir, strconv.Itoa(i)), args: args}); err != nil {
 			s.Kill()
 			return nil, err
 		}
-		s.nodes = append(s.nodes, n)
 	}
-	s.Addr = s.nodes[0].addr
 	return s, nil
+}
+
+// add starts another node.
+func (s *Server) add(n *node) error {
+	if err := os.MkdirAll(n.dir, 0o700); err != nil {
+		return err
+	}
+	if err := n.start(); err != nil {
+		return err
+	}
+	s.nodes = append(s.nodes, n)
+	s.Addr = s.nodes[0].addr
+	return nil
 }
 
 // start runs the node on a free port, again on the same one if it ran before. The
@@ -243,8 +278,12 @@ func (n *node) start() error {
 			}
 		}
 		_, port, _ := net.SplitHostPort(addr)
+		plain, secure := port, "0"
+		if n.tls != nil {
+			plain, secure = "0", port // no command can go around TLS
+		}
 		args := append([]string{
-			"--port", port, "--bind", "127.0.0.1", "--dir", n.dir, "--save", "", "--appendonly", "no", "--daemonize", "no",
+			"--port", plain, "--tls-port", secure, "--bind", "127.0.0.1", "--dir", n.dir, "--save", "", "--appendonly", "no", "--daemonize", "no",
 			"--cluster-node-timeout", "2000",
 		}, n.args...)
 		n.cmd = exec.Command(path, args...)
@@ -252,10 +291,12 @@ func (n *node) start() error {
 		if err = n.cmd.Start(); err != nil {
 			return err
 		}
-		if err = answers(addr); err == nil {
-			n.addr = addr
+		before := n.addr
+		n.addr = addr
+		if err = n.answers(); err == nil {
 			return nil
 		}
+		n.addr = before
 		n.stop()
 	}
 	return fmt.Errorf("storetest: redis-server did not start: %w", err)
@@ -288,9 +329,9 @@ func freeAddr() (string, error) {
 	}
 }
 
-// answers waits until a server answers at addr, if only that it wants a password.
-func answers(addr string) error {
-	c := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1})
+// answers waits until the server answers, if only that it wants a password.
+func (n *node) answers() error {
+	c := n.client()
 	defer func() { _ = c.Close() }() // nothing was written through it
 	return eventually(func() error {
 		err := c.Ping(context.Background()).Err()
@@ -306,7 +347,7 @@ func (s *Server) assignSlots() error {
 	const slots = 16384
 	ctx := context.Background()
 	for i, n := range s.nodes {
-		c := redis.NewClient(&redis.Options{Addr: n.addr})
+		c := n.client()
 		first, last := i*slots/len(s.nodes), (i+1)*slots/len(s.nodes)-1
 		host, port, _ := net.SplitHostPort(s.Addr)
 		err := errors.Join(
@@ -321,7 +362,7 @@ func (s *Server) assignSlots() error {
 		}
 	}
 	for _, n := range s.nodes {
-		c := redis.NewClient(&redis.Options{Addr: n.addr})
+		c := n.client()
 		err := eventually(func() error {
 			info, err := c.ClusterInfo(ctx).Result()
 			switch {

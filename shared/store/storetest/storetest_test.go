@@ -2,6 +2,9 @@ package storetest_test
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
+	"sluice/shared/secret"
 	"sluice/shared/store"
 	"sluice/shared/store/storetest"
 )
@@ -141,4 +145,37 @@ func TestProxyDelaysAndCuts(t *testing.T) {
 	}
 	p.Down(false)
 	within(t, 5*time.Second, "an answer", func() bool { return c.Redis().Ping(ctx).Err() == nil })
+}
+
+// Only what the deployment allows is allowed where its user is tested.
+func TestTheUserOfADeployment(t *testing.T) {
+	source, err := os.ReadFile(filepath.Join("..", "..", "..", "infra", "store.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{"mayOnServer": storetest.Permissions, "storeName": storetest.User} {
+		if declared := fmt.Sprintf("%s = %q", name, value); !strings.Contains(strings.Join(strings.Fields(string(source)), " "), declared) {
+			t.Errorf("infra/store.go does not declare %s", declared)
+		}
+	}
+	ctx := t.Context()
+	for name, s := range map[string]*storetest.Server{"shard": storetest.SingleShard(t), "TLS": storetest.TLS(t, false), "TLS shard": storetest.TLS(t, true)} {
+		t.Run(name, func(t *testing.T) {
+			c := s.Client(t).Redis()
+			if err := c.Set(ctx, "k", "1", 0).Err(); err != nil {
+				t.Error(err)
+			}
+			for _, cmd := range [][]any{{"flushall"}, {"keys", "*"}, {"config", "get", "port"}, {"acl", "list"}} {
+				if err := c.Do(ctx, cmd...).Err(); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+					t.Errorf("%v: %v", cmd, err)
+				}
+			}
+		})
+	}
+	secure := storetest.TLS(t, false)
+	anonymous := secure.Options()
+	anonymous.URL = secret.New("rediss://" + secure.Addr)
+	if c, err := store.Open(ctx, anonymous); err == nil || !strings.Contains(err.Error(), "NOAUTH") {
+		t.Errorf("the default user: %v, %v", c, err)
+	}
 }

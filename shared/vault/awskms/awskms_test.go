@@ -13,31 +13,30 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/google/go-cmp/cmp"
 
+	"sluice/shared/cloud/cloudtest"
 	"sluice/shared/vault"
 	"sluice/shared/vault/awskms"
 )
 
 const (
-	key   = "arn:aws:kms:eu-central-1:111122223333:key/1"
-	other = "arn:aws:kms:eu-central-1:111122223333:key/2"
+	key   = cloudtest.Key
+	other = cloudtest.OtherKey
 )
 
 var credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-	return aws.Credentials{AccessKeyID: "test-id", SecretAccessKey: "test-key"}, nil
+	return aws.Credentials{AccessKeyID: cloudtest.AccessKeyID, SecretAccessKey: cloudtest.SecretKey}, nil
 })
 
 // open starts a stand-in and returns a client of it that does not try again.
-func open(t testing.TB) (*standIn, *kms.Client) {
+func open(t testing.TB) (*cloudtest.KMS, *kms.Client) {
 	t.Helper()
-	s := newStandIn(t, key, other)
-	server := httptest.NewServer(s)
-	t.Cleanup(server.Close)
-	return s, clientAt(server.URL)
+	cloud := cloudtest.Start(t)
+	return cloud.KMS, clientAt(cloud.URL)
 }
 
 func clientAt(url string) *kms.Client {
 	return kms.New(kms.Options{
-		Region: "eu-central-1", BaseEndpoint: aws.String(url), Credentials: credentials,
+		Region: cloudtest.Region, BaseEndpoint: aws.String(url), Credentials: credentials,
 		HTTPClient: http.DefaultClient, Retryer: aws.NopRetryer{},
 	})
 }
@@ -58,11 +57,11 @@ func TestWrapUnwrap(t *testing.T) {
 		t.Errorf("Unwrap = %x, %v", got, err)
 	}
 	binding := map[string]string{"sluice": "data-key"}
-	want := []request{
+	want := []cloudtest.KMSRequest{
 		{Action: "Encrypt", KeyID: key, EncryptionContext: binding},
 		{Action: "Decrypt", KeyID: key, EncryptionContext: binding},
 	}
-	if diff := cmp.Diff(want, s.requests()); diff != "" {
+	if diff := cmp.Diff(want, s.Requests()); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
 }
@@ -80,7 +79,7 @@ func TestTheVaultSealsUnderIt(t *testing.T) {
 			t.Fatalf("Open = %q, %v", plain, err)
 		}
 	}
-	if n := len(s.requests()); n != 2 {
+	if n := len(s.Requests()); n != 2 {
 		t.Errorf("%d requests for one sealing and three openings, want 2", n)
 	}
 	elsewhere := vault.New(vault.Options{Wrapper: awskms.New(client, other)})
@@ -106,8 +105,8 @@ func TestUnwrapRefuses(t *testing.T) {
 		"cut":                 {w, wrapped[:len(wrapped)-1]},
 		"nothing KMS made":    {w, []byte("x")},
 		"another key":         {awskms.New(client, other), wrapped},
-		"for another purpose": {w, s.encrypt(key, map[string]string{"sluice": "other"}, []byte("x"))},
-		"for no purpose":      {w, s.encrypt(key, nil, []byte("x"))},
+		"for another purpose": {w, s.Encrypt(key, map[string]string{"sluice": "other"}, []byte("x"))},
+		"for no purpose":      {w, s.Encrypt(key, nil, []byte("x"))},
 	} {
 		if plain, err := tt.w.Unwrap(t.Context(), tt.wrapped); !errors.Is(err, vault.ErrSealed) {
 			t.Errorf("%s: Unwrap = %q, %v; want ErrSealed", name, plain, err)
@@ -135,7 +134,7 @@ func TestRefusalsSayWhatToLookAt(t *testing.T) {
 		"KMSInternalException":        "health",
 		"ThrottlingException":         "health",
 	} {
-		s.refuse(code)
+		s.Refuse(code)
 		_, errUnwrap := w.Unwrap(t.Context(), wrapped)
 		_, errWrap := w.Wrap(t.Context(), []byte("plain-data-key"))
 		for action, err := range map[string]error{"Decrypt": errUnwrap, "Encrypt": errWrap} {
