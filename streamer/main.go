@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -20,7 +21,7 @@ import (
 )
 
 func main() {
-	if err := run(context.Background(), os.Environ()); err != nil {
+	if err := run(context.Background(), os.Args[1:], os.Environ()); err != nil {
 		// One line like every other, however many an error has: CloudWatch makes an
 		// event of each.
 		slog.New(slog.NewJSONHandler(os.Stderr, nil)).Error("the streamer ended", "error", err)
@@ -28,9 +29,10 @@ func main() {
 	}
 }
 
-// run is the process: it reads the settings, opens what they name, serves until
+// run is the process: with the argument restore it rebuilds the records in the
+// store from the config log, else it serves. It reads the settings, opens what they name, serves until
 // it is told to stop and closes everything again.
-func run(ctx context.Context, environ []string) (err error) {
+func run(ctx context.Context, args, environ []string) (err error) {
 	settings, err := config.Read(environ)
 	if err != nil {
 		return err // it names the settings
@@ -42,6 +44,9 @@ func run(ctx context.Context, environ []string) (err error) {
 	o, err := options(drain, settings, log)
 	if err != nil {
 		return err
+	}
+	if len(args) > 0 {
+		return restore(drain, args, o)
 	}
 	closeTrace, err := traces(&o, getenv(environ, "AWS_XRAY_DAEMON_ADDRESS"))
 	if err != nil {
@@ -57,6 +62,16 @@ func run(ctx context.Context, environ []string) (err error) {
 		return n.ServeLambda(drain)
 	}
 	return n.Serve(drain, abort, nil)
+}
+
+// restore is what the task does when it is run with an argument.
+func restore(ctx context.Context, args []string, o node.Options) error {
+	if len(args) != 1 || args[0] != "restore" {
+		return fmt.Errorf("unknown argument %q (want restore, or nothing)", args[0])
+	}
+	n, err := node.Restore(ctx, o)
+	o.Logger.InfoContext(ctx, "restored", "entries", n)
+	return err
 }
 
 // options opens on AWS what the node stands on.

@@ -26,7 +26,8 @@ func main() {
 // run is the process: it reads the settings, opens what they name, serves until
 // it is told to stop and closes everything again.
 func run(ctx context.Context, args, environ []string, out, logs io.Writer) (err error) {
-	if len(args) > 0 {
+	restoring := len(args) == 1 && args[0] == "restore"
+	if len(args) > 0 && !restoring {
 		return help(args, out)
 	}
 	settings, err := config.Read(environ)
@@ -37,6 +38,9 @@ func run(ctx context.Context, args, environ []string, out, logs io.Writer) (err 
 	defer stop()
 	log := slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: settings.LogLevel}))
 
+	if restoring {
+		return restore(drain, settings, log, out)
+	}
 	p, err := open(drain, settings, log)
 	if err != nil {
 		return err
@@ -49,12 +53,22 @@ func run(ctx context.Context, args, environ []string, out, logs io.Writer) (err 
 	return p.Serve(drain, abort, func(at net.Addr) { welcome.print(out, at) })
 }
 
+const manual = `sluice runs the relay and its admin API in one process.
+
+  sluice           serves
+  sluice restore   rebuilds keys, users, teams and accounts in the store from the
+                   config log, and ends; no process may serve meanwhile
+
+Its settings are environment variables:
+
+`
+
 // help answers --help, and everything else that is no setting.
 func help(args []string, out io.Writer) error {
 	switch args[0] {
 	case "-h", "--help", "help":
-		_, err := fmt.Fprint(out, "sluice runs the relay and its admin API in one process.\nIt takes no arguments; its settings are environment variables:\n\n")
+		_, err := fmt.Fprint(out, manual)
 		return errors.Join(err, config.Print(out))
 	}
-	return fmt.Errorf("unknown argument %q; settings are environment variables, see --help", args[0])
+	return fmt.Errorf("unknown argument %q (want restore, or nothing); settings are environment variables, see --help", args[0])
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -43,27 +44,9 @@ func open(ctx context.Context, c *config.Config, log *slog.Logger) (_ *product, 
 			err = errors.Join(err, p.close())
 		}
 	}()
-	if err := c.Local(); err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("SLUICE_DATA_DIR: %w", err)
-	}
-	o := node.Options{Settings: c, Logger: log, Metrics: os.Stdout}
-	if o.Store, err = p.store(ctx); err != nil {
-		return nil, err
-	}
-	if o.Master, err = vault.OpenLocal(filepath.Join(c.DataDir, "master.key")); err != nil {
-		return nil, err
-	}
-	changes, err := archive.OpenFile(filepath.Join(c.DataDir, "config"))
+	o, err := p.ground(ctx)
 	if err != nil {
 		return nil, err
-	}
-	p.closers = append(p.closers, changes.Close)
-	o.ConfigLog = changes
-	if torn := changes.Torn(); torn > 0 {
-		log.WarnContext(ctx, "the config log ended within an entry that was never acknowledged; it was removed", "bytes", torn)
 	}
 	if err := p.authorize(&o); err != nil {
 		return nil, err
@@ -73,6 +56,50 @@ func open(ctx context.Context, c *config.Config, log *slog.Logger) (_ *product, 
 	}
 	p.closers = append(p.closers, p.Close)
 	return p, p.simulate(ctx)
+}
+
+// restore rebuilds the records in the store from the config log.
+func restore(ctx context.Context, c *config.Config, log *slog.Logger, out io.Writer) (err error) {
+	p := &product{settings: c, log: log}
+	defer func() { err = errors.Join(err, p.close()) }()
+	o, err := p.ground(ctx)
+	if err != nil {
+		return err
+	}
+	n, err := node.Restore(ctx, o)
+	if err != nil {
+		return fmt.Errorf("restored %d entries of the config log, then: %w", n, err)
+	}
+	_, err = fmt.Fprintf(out, "restored %d entries of the config log\n", n)
+	return err
+}
+
+// ground is what the node stands on: store, and files in the data directory.
+func (p *product) ground(ctx context.Context) (o node.Options, err error) {
+	c := p.settings
+	if err := c.Local(); err != nil {
+		return o, err
+	}
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return o, fmt.Errorf("SLUICE_DATA_DIR: %w", err)
+	}
+	o = node.Options{Settings: c, Logger: p.log, Metrics: os.Stdout}
+	if o.Store, err = p.store(ctx); err != nil {
+		return o, err
+	}
+	if o.Master, err = vault.OpenLocal(filepath.Join(c.DataDir, "master.key")); err != nil {
+		return o, err
+	}
+	changes, err := archive.OpenFile(filepath.Join(c.DataDir, "config"))
+	if err != nil {
+		return o, err
+	}
+	p.closers = append(p.closers, changes.Close)
+	o.ConfigLog = changes
+	if torn := changes.Torn(); torn > 0 {
+		p.log.WarnContext(ctx, "the config log ended within an entry that was never acknowledged; it was removed", "bytes", torn)
+	}
+	return o, nil
 }
 
 // store says how to open the store that the settings name.

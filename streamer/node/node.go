@@ -43,7 +43,7 @@ type Options struct {
 	Settings  *config.Config
 	Store     store.Options
 	Master    vault.Wrapper // seals credentials and the config log
-	ConfigLog records.Log
+	ConfigLog ConfigLog
 	// AdminToken opens the admin API, or the token whose SHA-256 in hex is AdminSum.
 	AdminToken secret.Value
 	AdminSum   string
