@@ -56,6 +56,11 @@ func (a *alarms) gateway(stack awscdk.Stack, api awsapigateway.RestApi) {
 
 func (a *alarms) function(stack awscdk.Stack, id string, f awslambda.Function, dead awssqs.Queue) {
 	a.alarm(stack, id+"Alarm", "the function "+id+" fails", f.MetricErrors(sum()), 1, 5)
-	a.alarm(stack, id+"LostAlarm", "the function "+id+" could not be started: see its dead letters",
+	a.letters(stack, id+"LostAlarm", "the function "+id+" could not be started: see its dead letters", dead)
+}
+
+// letters goes off when there is something in a queue of dead letters.
+func (a *alarms) letters(stack awscdk.Stack, id, what string, dead awssqs.Queue) {
+	a.alarm(stack, id, what,
 		dead.MetricApproximateNumberOfMessagesVisible(&awscloudwatch.MetricOptions{Statistic: str("Maximum"), Period: awscdk.Duration_Minutes(num(1))}), 1, 1)
 }

@@ -21,7 +21,7 @@ const (
 
 // ownSettings are those of the relay that the deployment sets.
 var ownSettings = []string{
-	"SLUICE_LISTEN", "SLUICE_REDIS_URL", "SLUICE_REDIS_IAM", "SLUICE_KMS_KEY", "SLUICE_CONFIG_BUCKET", "SLUICE_DATA_DIR",
+	"SLUICE_LISTEN", "SLUICE_REDIS_URL", "SLUICE_REDIS_IAM", "SLUICE_KMS_KEY", "SLUICE_CONFIG_BUCKET", "SLUICE_LATE_QUEUE", "SLUICE_DATA_DIR",
 	"SLUICE_ADMIN_TOKEN", "SLUICE_ADMIN_SECRET", "SLUICE_STREAM_MAX", "SLUICE_SHUTDOWN_TIMEOUT", "SLUICE_TRACE",
 	"SLUICE_EMF_EVERY", "SLUICE_SIMULATOR",
 }
@@ -67,6 +67,7 @@ func relaySettings(s *Switches, h *held) map[string]*string {
 	env["SLUICE_KMS_KEY"] = h.master.KeyArn()
 	env["SLUICE_CONFIG_BUCKET"] = h.config.BucketName()
 	env["SLUICE_ADMIN_SECRET"] = h.adminToken.SecretArn()
+	env["SLUICE_LATE_QUEUE"] = h.late.QueueUrl()
 	env["SLUICE_STREAM_MAX"] = str(s.StreamMax.String())
 	env["SLUICE_EMF_EVERY"] = str(metricsEvery.String())
 	for name, value := range s.Env {

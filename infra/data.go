@@ -5,6 +5,7 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssecretsmanager"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awssqs"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 )
@@ -21,6 +22,8 @@ type held struct {
 	config     awss3.Bucket
 	archive    awss3.Bucket
 	adminToken awssecretsmanager.Secret
+	late       awssqs.Queue // settlements that the store did not take
+	lateDead   awssqs.Queue // and those that cannot be made
 }
 
 func newData(app awscdk.App, s *Switches) *held {
@@ -42,6 +45,12 @@ func newData(app awscdk.App, s *Switches) *held {
 			PasswordLength: num(43), ExcludePunctuation: yes(),
 		},
 		RemovalPolicy: awscdk.RemovalPolicy_RETAIN,
+	})
+	h.lateDead = deadLetters(stack, "LateDeadLetters")
+	h.late = awssqs.NewQueue(stack, str("Late"), &awssqs.QueueProps{
+		Encryption: awssqs.QueueEncryption_SQS_MANAGED, EnforceSSL: yes(),
+		RetentionPeriod: awscdk.Duration_Days(num(14)), VisibilityTimeout: awscdk.Duration_Seconds(num(6 * functionTimeout)),
+		DeadLetterQueue: &awssqs.DeadLetterQueue{Queue: h.lateDead, MaxReceiveCount: num(100)}, // an outage of the store takes a while
 	})
 	suppressData(h)
 	retain(stack)

@@ -14,11 +14,13 @@ const (
 	functionTimeout = 120 // seconds; after an outage the sweep looks twice, 40 s apart
 )
 
-// newSweep settles calls whose process died, should no other process do it.
+// newSweep settles calls whose process died, should no other process do it, and
+// what the store did not take.
 func newSweep(stack awscdk.Stack, s *Switches, b Built, h *held, a *alarms) {
 	dead := deadLetters(stack, "SweepDeadLetters")
 	logs := logGroup(stack, "SweepLogs", s)
-	role := functionRole(stack, "SweepRole", logs, signIn(h), trace(), allow(on(dead.QueueArn()), "sqs:SendMessage"))
+	role := functionRole(stack, "SweepRole", logs, signIn(h), trace(), allow(on(dead.QueueArn()), "sqs:SendMessage"),
+		allow(on(h.late.QueueArn()), "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"))
 	sweep := awslambda.NewFunction(stack, str("Sweep"), &awslambda.FunctionProps{
 		Description: str("Sluice: settles the calls of processes that died"),
 		Runtime:     awslambda.Runtime_PROVIDED_AL2023(), Architecture: awslambda.Architecture_ARM_64(),
@@ -30,8 +32,13 @@ func newSweep(stack awscdk.Stack, s *Switches, b Built, h *held, a *alarms) {
 		Environment:     with(storeSettings(h), nil),
 		DeadLetterQueue: dead, RetryAttempts: num(1), MaxEventAge: awscdk.Duration_Minutes(num(5)),
 	})
+	awslambda.NewCfnEventSourceMapping(stack, str("LateSettlements"), &awslambda.CfnEventSourceMappingProps{
+		FunctionName: sweep.FunctionName(), EventSourceArn: h.late.QueueArn(), BatchSize: num(10),
+		FunctionResponseTypes: strs("ReportBatchItemFailures"),
+	}).Node().AddDependency(role)
 	schedule(stack, "SweepSchedule", "rate(1 minute)", "sweep", sweep, dead)
 	a.function(stack, "Sweep", sweep, dead)
+	a.letters(stack, "LateLostAlarm", "late settlements cannot be made: see their dead letters", h.lateDead)
 	output(stack, "SweepFunction", sweep.FunctionName())
 }
 

@@ -354,7 +354,7 @@ func TestLogsEnd(t *testing.T) {
 func TestSettingsAreRead(t *testing.T) {
 	eachVariant(t, func(t *testing.T, d deployment) {
 		c := environ(t, d)
-		if c.RedisIAM != d.switches.Store+"/sluice" || c.KMSKey == "" || c.ConfigBucket == "" || c.AdminSecret == "" || c.EMFEvery == 0 {
+		if c.RedisIAM != d.switches.Store+"/sluice" || c.KMSKey == "" || c.LateQueue == "" || c.ConfigBucket == "" || c.AdminSecret == "" || c.EMFEvery == 0 {
 			t.Errorf("%+v", c)
 		}
 		if want := d.switches.Env["SLUICE_ATTEMPTS"]; want != "" && strconv.Itoa(c.Attempts) != want {
@@ -393,7 +393,7 @@ func environ(t *testing.T, d deployment) *config.Config {
 		if !plain {
 			value = map[string]string{
 				"SLUICE_REDIS_URL": "rediss://sluice@store.test:6379", "SLUICE_KMS_KEY": "arn:aws:kms:eu-west-1:000000000000:key/k",
-				"SLUICE_CONFIG_BUCKET": "bucket", "SLUICE_ADMIN_SECRET": "arn:aws:secretsmanager:eu-west-1:000000000000:secret:s",
+				"SLUICE_CONFIG_BUCKET": "bucket", "SLUICE_ADMIN_SECRET": "arn:aws:secretsmanager:eu-west-1:000000000000:secret:s", "SLUICE_LATE_QUEUE": "https://sqs.test/q",
 			}[name]
 		}
 		if value == "" {

@@ -46,6 +46,7 @@ func relayMay(s *Switches, h *held) []awsiam.PolicyStatement {
 		allow(on(str("%s/config/*", *h.config.BucketArn())), "s3:GetObject", "s3:PutObject"),
 		allow(on(h.config.BucketArn()), "s3:ListBucket"),
 		allow(on(h.adminToken.SecretArn()), "secretsmanager:GetSecretValue"),
+		allow(on(h.late.QueueArn()), "sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage"),
 	}
 	if len(s.BedrockRoles) > 0 {
 		may = append(may, allow(*strs(s.BedrockRoles...), "sts:AssumeRole", "sts:TagSession"))

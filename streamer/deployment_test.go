@@ -57,7 +57,7 @@ func (d *deployment) relay(changes ...string) []string {
 	return append(append(d.cloud.Env(),
 		"SSL_CERT_FILE="+d.store.CA, "AWS_MAX_ATTEMPTS=1",
 		"SLUICE_REDIS_URL=rediss://"+storetest.User+"@"+d.store.Addr, "SLUICE_REDIS_IAM=serverless/sluice",
-		"SLUICE_KMS_KEY="+cloudtest.Key, "SLUICE_CONFIG_BUCKET="+cloudtest.Bucket, "SLUICE_ADMIN_SECRET="+adminSecret,
+		"SLUICE_KMS_KEY="+cloudtest.Key, "SLUICE_CONFIG_BUCKET="+cloudtest.Bucket, "SLUICE_ADMIN_SECRET="+adminSecret, "SLUICE_LATE_QUEUE="+cloudtest.Queue,
 		"SLUICE_STREAM_MAX=5m0s", "SLUICE_EMF_EVERY=50ms", "SLUICE_TRACE=true", "SLUICE_METRICS_LISTEN=off",
 		"AWS_XRAY_DAEMON_ADDRESS="+d.xray.conn.LocalAddr().String(),
 	), changes...)

@@ -90,6 +90,9 @@ func options(ctx context.Context, c *config.Config, log *slog.Logger) (o node.Op
 	if o.ConfigLog, err = aws.ConfigLog(ctx); err != nil {
 		return o, err
 	}
+	if o.Late, err = aws.Late(log); err != nil {
+		return o, err
+	}
 	o.AdminToken, err = aws.AdminToken(ctx)
 	return o, err
 }

@@ -56,6 +56,8 @@ func TestRefusesToStart(t *testing.T) {
 			"SLUICE_CONFIG_BUCKET=test-bucket: config log: ",
 		},
 		"a bucket that is not reached": {[]string{"AWS_ENDPOINT_URL_S3=http://" + nowhere()}, nil, "SLUICE_CONFIG_BUCKET=test-bucket: config log: "},
+		"no late queue":                {[]string{"SLUICE_LATE_QUEUE="}, nil, "SLUICE_LATE_QUEUE: a deployment needs a queue"},
+		"late queue is FIFO":           {[]string{"SLUICE_LATE_QUEUE=" + cloudtest.Queue + ".fifo"}, nil, "SLUICE_LATE_QUEUE: late queue: QueueURL is"},
 		"no admin token":               {[]string{"SLUICE_ADMIN_SECRET="}, nil, "SLUICE_ADMIN_SECRET: a deployment needs an admin token"},
 		"no such secret":               {[]string{"SLUICE_ADMIN_SECRET=" + adminSecret + "2"}, nil, "SLUICE_ADMIN_SECRET=" + adminSecret + "2: there is no such secret"},
 		"a short secret": {

@@ -22,10 +22,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/smithy-go"
 
 	"sluice/shared/archive/s3log"
 	"sluice/shared/config"
+	latesqs "sluice/shared/late/sqs"
 	"sluice/shared/secret"
 	"sluice/shared/store"
 	"sluice/shared/store/iam"
@@ -112,6 +114,19 @@ func (c *Cloud) ConfigLog(ctx context.Context) (*s3log.Log, error) {
 		return nil, fmt.Errorf("SLUICE_CONFIG_BUCKET=%s: %w", c.settings.ConfigBucket, err)
 	}
 	return l, nil
+}
+
+// Late is the queue of the settings for settlements that the store did not take.
+// It errs when they name none.
+func (c *Cloud) Late(log *slog.Logger) (*latesqs.Queue, error) {
+	if c.settings.LateQueue == "" {
+		return nil, errors.New("SLUICE_LATE_QUEUE: a deployment needs a queue for what the store does not take (want the URL of an SQS queue)")
+	}
+	q, err := latesqs.New(latesqs.Options{API: sqs.NewFromConfig(c.aws), QueueURL: c.settings.LateQueue, Logger: log})
+	if err != nil {
+		return nil, fmt.Errorf("SLUICE_LATE_QUEUE: %w", err)
+	}
+	return q, nil
 }
 
 // AdminToken is the token of the admin API, from the settings or the secret that

@@ -46,7 +46,7 @@ func TestRead(t *testing.T) {
 			"SLUICE_STREAM_MAX=5m", "SLUICE_STREAM_IDLE=60s", "SLUICE_HEADER_TIMEOUT=30s", "SLUICE_PING_EVERY=0s",
 			"SLUICE_DRAIN_TIMEOUT=0", "SLUICE_SHUTDOWN_TIMEOUT=10s", "SLUICE_MAX_BODY=1MiB", "SLUICE_BODY_MEMORY=2GB",
 			"SLUICE_REDIS_IAM=serverless/sluice", "SLUICE_KMS_KEY=arn:aws:kms:eu-west-1:000000000000:key/k", "SLUICE_CONFIG_BUCKET=b",
-			"SLUICE_TRACE=true", "SLUICE_EMF_EVERY=20s",
+			"SLUICE_TRACE=true", "SLUICE_EMF_EVERY=20s", "SLUICE_LATE_QUEUE=https://sqs.test/q",
 			"SLUICE_ATTEMPTS=5", "SLUICE_PRICES=prices.json", "SLUICE_QUERY_KEY=true", "SLUICE_SIMULATOR=true", "ANTHROPIC_API_KEY=test-key",
 		}, func(c *Config) {
 			*c = Config{
@@ -55,7 +55,7 @@ func TestRead(t *testing.T) {
 				StreamMax: 5 * time.Minute, StreamIdle: time.Minute, HeaderTimeout: 30 * time.Second, ShutdownTimeout: 10 * time.Second,
 				MaxBody: 1 << 20, BodyMemory: 2 << 30, Attempts: 5, Prices: "prices.json", QueryKey: true, Simulator: true,
 				AnthropicAPIKey: secret.New("test-key"), RedisIAM: "serverless/sluice",
-				KMSKey: "arn:aws:kms:eu-west-1:000000000000:key/k", ConfigBucket: "b", Trace: true, EMFEvery: 20 * time.Second,
+				KMSKey: "arn:aws:kms:eu-west-1:000000000000:key/k", ConfigBucket: "b", LateQueue: "https://sqs.test/q", Trace: true, EMFEvery: 20 * time.Second,
 			}
 		}},
 		"admin secret": {[]string{"SLUICE_ADMIN_SECRET=arn:aws:secretsmanager:eu-west-1:000000000000:secret:s"}, func(c *Config) {
@@ -95,6 +95,7 @@ func TestReadSaysWhatIsWrong(t *testing.T) {
 		"SLUICE_MAX_BODY=9000000000GB":             "SLUICE_MAX_BODY=9000000000GB: not a size (want e.g. 32MB)",
 		"SLUICE_REDIS_IAM=sluice":                  "SLUICE_REDIS_IAM=sluice: not a store to sign in to (want serverless/NAME, nodes/NAME or memorydb/NAME)",
 		"SLUICE_REDIS_IAM=nodes/s":                 "SLUICE_REDIS_IAM: needs SLUICE_REDIS_URL=rediss://USER@HOST:6379: IAM signs in over TLS only",
+		"SLUICE_LATE_QUEUE=q":                      "SLUICE_LATE_QUEUE=q: not a URL (want https://HOST/PATH)",
 		"SLUICE_KMS_KEY=alias/k":                   "SLUICE_KMS_KEY=alias/k: not an ARN (want arn:aws:SERVICE:REGION:ACCOUNT:RESOURCE)",
 		"SLUICE_CONFIG_BUCKET=b":                   "SLUICE_CONFIG_BUCKET: needs SLUICE_KMS_KEY: a log that outlives this machine must not be sealed with a key that does not",
 		"SLUICE_ADMIN_SECRET=arn:a:b:c:d:e SLUICE_ADMIN_TOKEN=test-token-test-token": "SLUICE_ADMIN_SECRET: not together with SLUICE_ADMIN_TOKEN",

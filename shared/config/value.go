@@ -40,6 +40,13 @@ func signIn(value string) error {
 	return nil
 }
 
+func httpsURL(value string) error {
+	if u, err := url.Parse(value); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return errors.New("not a URL (want https://HOST/PATH)")
+	}
+	return nil
+}
+
 func arn(value string) error {
 	if parts := strings.SplitN(value, ":", 6); len(parts) < 6 || parts[0] != "arn" {
 		return errors.New("not an ARN (want arn:aws:SERVICE:REGION:ACCOUNT:RESOURCE)")

@@ -15,6 +15,7 @@ import (
 
 	"sluice/shared/archive"
 	"sluice/shared/config"
+	"sluice/shared/late"
 	"sluice/shared/secret"
 	"sluice/shared/simulator"
 	"sluice/shared/store"
@@ -96,6 +97,12 @@ func (p *product) ground(ctx context.Context) (o node.Options, err error) {
 	}
 	p.closers = append(p.closers, changes.Close)
 	o.ConfigLog = changes
+	queue, err := late.OpenFile(filepath.Join(c.DataDir, "late"), p.log)
+	if err != nil {
+		return o, err
+	}
+	p.closers = append(p.closers, queue.Close)
+	o.Late = queue
 	if torn := changes.Torn(); torn > 0 {
 		p.log.WarnContext(ctx, "the config log ended within an entry that was never acknowledged; it was removed", "bytes", torn)
 	}

@@ -44,6 +44,7 @@ type Options struct {
 	Store     store.Options
 	Master    vault.Wrapper // seals credentials and the config log
 	ConfigLog ConfigLog
+	Late      Late
 	// AdminToken opens the admin API, or the token whose SHA-256 in hex is AdminSum.
 	AdminToken secret.Value
 	AdminSum   string
@@ -52,6 +53,14 @@ type Options struct {
 	Metrics io.Writer                         // takes figures for CloudWatch, each SLUICE_EMF_EVERY
 	Traced  func(http.Handler) http.Handler   // around the relay; nil = not traced
 	Trace   func(context.Context) relay.Trace // of a request that Traced let through; nil = none
+}
+
+// Late is the queue of settlements that the store did not take.
+type Late interface {
+	relay.Late
+	// Drain applies what is queued and says how much that was. It stops at an error
+	// of apply that is fault.StoreDown.
+	Drain(ctx context.Context, apply func(context.Context, admission.Settlement) error) (int, error)
 }
 
 const (
@@ -131,7 +140,7 @@ func (n *Node) newRelay(prices *pricing.Table, ways *egress.Transports) *relay.R
 			Store: n.accounts, Providers: all.Providers(), Family: prices.Family, Attempts: c.Attempts, Logger: n.o.Logger,
 		}),
 		Closer: n.ledger, Ledger: reader{n.ledger, n.records.Usage()}, Credentials: n.sealer, Clients: ways,
-		Prices: prices, Ready: n.ready, QueryKey: c.QueryKey, Logger: n.o.Logger, Trace: n.o.Trace,
+		Prices: prices, Ready: n.ready, QueryKey: c.QueryKey, Logger: n.o.Logger, Trace: n.o.Trace, Late: n.o.Late,
 		Limits: relay.Limits{
 			Body: c.MaxBody, BodyMemory: c.BodyMemory, Headers: c.HeaderTimeout, Idle: c.StreamIdle,
 			Stream: c.StreamMax, Drain: orNone(c.DrainTimeout), Ping: orNone(c.PingEvery),
@@ -199,7 +208,7 @@ func (n *Node) start(ctx context.Context, more ...func(context.Context)) (stop f
 	}
 	jobs, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
-	for _, job := range append(more, n.relay.Run, n.measure) {
+	for _, job := range append(more, n.relay.Run, n.measure, n.drain) {
 		running.Go(func() { job(jobs) })
 	}
 	return func() {
@@ -207,6 +216,26 @@ func (n *Node) start(ctx context.Context, more ...func(context.Context)) (stop f
 		running.Wait()
 		closeMetrics()
 	}, nil
+}
+
+// drain applies late settlements, each beat, until ctx ends.
+func (n *Node) drain(ctx context.Context) {
+	tick := time.NewTicker(admission.BeatEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		applied, err := n.o.Late.Drain(ctx, n.ledger.Settle)
+		if applied > 0 {
+			n.o.Logger.InfoContext(ctx, "late settlements were made", "calls", applied)
+		}
+		if err != nil && ctx.Err() == nil {
+			n.o.Logger.WarnContext(ctx, "late settlements wait", "error", err)
+		}
+	}
 }
 
 // measure writes metrics until ctx ends.

@@ -1,8 +1,8 @@
 // Package cloudtest is a stand-in for the parts of AWS that a deployment asks for
-// what it needs before it serves: KMS, S3 and Secrets Manager, on one loopback
-// server. Requests come from the real SDK, over HTTP, and must be signed for the
-// service and region that they are meant for; what a service would not take is a
-// failure of the test.
+// what it needs before it serves, KMS, S3 and Secrets Manager, and of its late
+// queue in SQS, on one loopback server. Requests come from the real SDK, over HTTP,
+// and must be signed for the service and region that they are meant for; what a
+// service would not take is a failure of the test.
 //
 // A client reaches it by BaseEndpoint, a process by the environment that Env gives
 // it: the SDK looks for the endpoint of every service in AWS_ENDPOINT_URL
@@ -35,6 +35,7 @@ type Cloud struct {
 	KMS     *KMS
 	S3      *S3
 	Secrets *Secrets
+	SQS     *SQS
 
 	t testing.TB
 }
@@ -43,7 +44,7 @@ type Cloud struct {
 // nobody yet.
 func New(t testing.TB) *Cloud {
 	t.Helper()
-	return &Cloud{t: t, KMS: newKMS(t, Key, OtherKey), S3: newS3(t), Secrets: newSecrets(t)}
+	return &Cloud{t: t, KMS: newKMS(t, Key, OtherKey), S3: newS3(t), Secrets: newSecrets(t), SQS: newSQS(t)}
 }
 
 // Start is New on a loopback port until the test ends.
@@ -88,10 +89,13 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.S3.answer(w, r, body)
 	case service == "TrentService":
 		c.signed(r, "kms")
-		c.json(w, r, body, func(in []byte) (any, string, error) { return c.KMS.answer(action, in) })
+		c.json(w, r, body, "1.1", func(in []byte) (any, string, error) { return c.KMS.answer(action, in) })
 	case service == "secretsmanager":
 		c.signed(r, "secretsmanager")
-		c.json(w, r, body, func(in []byte) (any, string, error) { return c.Secrets.answer(action, in) })
+		c.json(w, r, body, "1.1", func(in []byte) (any, string, error) { return c.Secrets.answer(action, in) })
+	case service == "AmazonSQS":
+		c.signed(r, "sqs")
+		c.json(w, r, body, "1.0", func(in []byte) (any, string, error) { return c.SQS.answer(action, in) })
 	default:
 		c.t.Errorf("cloudtest: a request for a service that is not here: %s", r.Header.Get("X-Amz-Target"))
 		http.Error(w, "no such service", http.StatusNotFound)
@@ -106,9 +110,9 @@ func (c *Cloud) signed(r *http.Request, service string) {
 	}
 }
 
-// json answers in AWS JSON 1.1 with what a service says, or its exception.
-func (c *Cloud) json(w http.ResponseWriter, r *http.Request, body []byte, ask func(in []byte) (out any, exception string, err error)) {
-	const typ = "application/x-amz-json-1.1"
+// json answers in a version of AWS JSON with what a service says, or its exception.
+func (c *Cloud) json(w http.ResponseWriter, r *http.Request, body []byte, version string, ask func(in []byte) (out any, exception string, err error)) {
+	typ := "application/x-amz-json-" + version
 	out, exception, err := ask(body)
 	if r.Header.Get("Content-Type") != typ {
 		err = errors.Join(err, errors.New("its type is "+r.Header.Get("Content-Type")))
