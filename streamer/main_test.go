@@ -33,11 +33,7 @@ func TestServes(t *testing.T) {
 			d.accounted(p, k)
 			d.sealed(k)
 			p.stop()
-			for _, s := range []string{adminToken, vendorKey, k.Secret, cloudtest.SecretKey} {
-				if strings.Contains(p.log.String()+p.out.String(), s) {
-					t.Errorf("a secret was logged: %s", s)
-				}
-			}
+			silent(p, k.Secret)
 		})
 	}
 }
