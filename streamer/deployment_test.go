@@ -55,7 +55,7 @@ func deploy(t *testing.T, cluster bool) *deployment {
 // and changes to them; the last of a name counts.
 func (d *deployment) relay(changes ...string) []string {
 	return append(append(d.cloud.Env(),
-		"SSL_CERT_FILE="+d.store.CA, "AWS_MAX_ATTEMPTS=1",
+		"SSL_CERT_FILE="+d.store.CA,
 		"SLUICE_REDIS_URL=rediss://"+storetest.User+"@"+d.store.Addr, "SLUICE_REDIS_IAM=serverless/sluice",
 		"SLUICE_KMS_KEY="+cloudtest.Key, "SLUICE_CONFIG_BUCKET="+cloudtest.Bucket, "SLUICE_ADMIN_SECRET="+adminSecret, "SLUICE_LATE_QUEUE="+cloudtest.Queue,
 		"SLUICE_STREAM_MAX=5m0s", "SLUICE_EMF_EVERY=50ms", "SLUICE_TRACE=true", "SLUICE_METRICS_LISTEN=off",
@@ -85,6 +85,16 @@ type key struct {
 func newKey(p *process) key {
 	p.t.Helper()
 	return ask[key](p, http.MethodPost, "/admin/v1/keys", adminToken, `{"name": "test", "limits": {"budgets": [{"per": "total", "usd": "5"}]}}`)
+}
+
+// silent looks for secrets in what the process wrote.
+func silent(p *process, secrets ...string) {
+	p.t.Helper()
+	for _, s := range append(secrets, adminToken, vendorKey, cloudtest.SecretKey, "X-Amz-Signature") {
+		if strings.Contains(p.log.String()+p.out.String(), s) {
+			p.t.Errorf("a secret was written: %s", s)
+		}
+	}
 }
 
 // rows are those of the key in the ledger, the latest first, once there are so many.

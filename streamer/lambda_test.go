@@ -23,7 +23,11 @@ func TestLambda(t *testing.T) {
 	calls := 0
 	for name, way := range map[string]http.RoundTripper{"REST API": l.REST(), "Function URL": l} {
 		p.client = &http.Client{Transport: way, Timeout: patience}
-		finish(t, stream(p, k))
+		answer := stream(p, k)
+		if bill := d.vendor.Bill(); len(bill) > calls && bill[calls].Finished {
+			t.Errorf("%s: nothing came before the vendor had sent everything", name)
+		}
+		finish(t, answer)
 		if whole := p.text(http.MethodPost, "/v1/messages", k.Secret, prompt(false, "Hello")); !strings.Contains(whole, `"end_turn"`) {
 			t.Errorf("%s: %s", name, whole)
 		}
@@ -37,4 +41,8 @@ func TestLambda(t *testing.T) {
 	if len(d.vendor.Bill()) != calls {
 		t.Errorf("%d charges, want %d", len(d.vendor.Bill()), calls)
 	}
+	if len(inFlight(p)) == 0 {
+		t.Error("a function writes no metrics")
+	}
+	silent(p, k.Secret)
 }

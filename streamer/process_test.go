@@ -106,7 +106,7 @@ type process struct {
 func launch(t *testing.T, env []string) *process {
 	t.Helper()
 	p := &process{t: t, dir: t.TempDir(), ended: make(chan struct{}), client: &http.Client{Timeout: patience}}
-	if err := os.Chmod(p.dir, 0o500); err != nil { //nolint:gosec // a directory, which is entered
+	if err := os.Chmod(p.dir, 0o500); err != nil {
 		t.Fatal(err)
 	}
 	p.cmd = exec.Command(binary)

@@ -75,7 +75,7 @@ func TestRefusesToStart(t *testing.T) {
 			if tt.wrong != nil {
 				tt.wrong(own.cloud)
 			}
-			p := launch(t, own.task(tt.changes...))
+			p := launch(t, own.task(append([]string{"AWS_MAX_ATTEMPTS=1"}, tt.changes...)...))
 			if code := p.exit(); code != 1 {
 				t.Errorf("exit code %d, want 1", code)
 			}
@@ -88,11 +88,7 @@ func TestRefusesToStart(t *testing.T) {
 			if len(said) != 1 || !strings.HasPrefix(said[0], tt.want) {
 				t.Errorf("it says %q, want one line that begins with %q", said, tt.want)
 			}
-			for _, s := range []string{adminToken[:10], cloudtest.SecretKey, "X-Amz-Signature"} {
-				if strings.Contains(p.log.String()+p.out.String(), s) {
-					t.Errorf("a secret was told: %s", s)
-				}
-			}
+			silent(p, adminToken[:10])
 		})
 	}
 }

@@ -27,6 +27,9 @@ func TestParseURL(t *testing.T) {
 		if diff := cmp.Diff(want, got, exported); diff != "" || err != nil {
 			t.Errorf("%s: %v (-want +got):\n%s", text, err, diff)
 		}
+		if user, err := User(secret.New(text)); user != want.user || err != nil {
+			t.Errorf("User(%s) = %q, %v; want %q", text, user, err, want.user)
+		}
 	}
 }
 
