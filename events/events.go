@@ -16,6 +16,7 @@ import (
 //	rest-api-messages.json      a call through a REST API of API Gateway, whose stage is live
 //	function-url-messages.json  the same call through a Function URL
 //	scheduler-sweep.json        a Tick
+//	sqs-late.json               a settlement of the late queue
 //
 //go:embed *.json
 var Samples embed.FS

@@ -19,6 +19,7 @@ func kinds() map[string]any {
 		"rest-api-":     events.APIGatewayProxyRequest{},
 		"function-url-": events.LambdaFunctionURLRequest{},
 		"scheduler-":    Tick{},
+		"sqs-":          events.SQSEvent{},
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	awsevents "github.com/aws/aws-lambda-go/events"
 	"github.com/redis/go-redis/v9"
 
 	"sluice/events"
@@ -94,6 +95,10 @@ func TestSweepsOnSchedule(t *testing.T) {
 		t.Fatalf("the call of a dead process: %+v, %v", b, err)
 	}
 
+	// Somebody swept a moment ago: else the call would get its time once more.
+	if err := client.Redis().Set(t.Context(), store.Swept(key.partition), time.Now().UnixMilli(), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
 	l := function(t, s.URL().Reveal())
 	for _, want := range []string{`{"settled":1}`, `{"settled":0}`} {
 		if got, err := invoke(t, l, sample(t, "scheduler-sweep.json")); err != nil || got != want {
@@ -103,6 +108,40 @@ func TestSweepsOnSchedule(t *testing.T) {
 	b, err := books.Balance(t.Context(), key.partition, &key.owner)
 	if err != nil || b.Held != 0 || b.Open != 0 {
 		t.Errorf("after the sweep: %+v, %v", b, err)
+	}
+}
+
+// A settlement of the late queue closes its call; one that cannot be made is
+// reported, and only it comes again.
+func TestSettlesTheLateQueue(t *testing.T) {
+	s := storetest.Single(t)
+	client := s.Client(t)
+	books := ledger.New(client)
+	key := abandonCall(t, client)
+	settled := key.grant.Settlement(money.Dollar/4, 10, []byte(`{"call":"x","cost_usd":"0.25"}`))
+	body, err := json.Marshal(settled)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var batch awsevents.SQSEvent
+	if err := json.Unmarshal(sample(t, "sqs-late.json"), &batch); err != nil {
+		t.Fatal(err)
+	}
+	good, bad := batch.Records[0], batch.Records[0]
+	good.MessageId, good.Body = "good", string(body)
+	bad.MessageId, bad.Body = "bad", "{"
+	batch.Records = []awsevents.SQSMessage{good, bad, good}
+	payload, err := json.Marshal(batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := invoke(t, function(t, s.URL().Reveal()), payload)
+	if want := `{"batchItemFailures":[{"itemIdentifier":"bad"}]}`; err != nil || got != want {
+		t.Errorf("%s, %v, want %s", got, err, want)
+	}
+	b, err := books.Balance(t.Context(), key.partition, &key.owner)
+	if err != nil || b.Held != 0 || b.Open != 0 || b.Total != money.Dollar/4 {
+		t.Errorf("%+v, %v", b, err)
 	}
 }
 
@@ -145,6 +184,7 @@ func TestStartNamesTheSetting(t *testing.T) {
 type owned struct {
 	owner     admission.Owner
 	partition int
+	grant     *admission.Grant
 }
 
 // abandonCall admits a call whose process then never renews it, and makes it due.
@@ -179,7 +219,7 @@ func abandonCall(t *testing.T, client *store.Client) owned {
 	}
 	const hold = money.Dollar / 2
 	call := llm.NewID("call_", time.Now())
-	if _, err = gate.Admit(ctx, located, admission.Ask{
+	grant, err := gate.Admit(ctx, located, admission.Ask{
 		Call: call, Protocol: llm.Anthropic, Model: "m", Output: 1, Limit: 1,
 		Hold:     func(n int64) (money.Nanos, int64) { return hold, n },
 		Progress: func() int64 { return 0 },
@@ -187,11 +227,12 @@ func abandonCall(t *testing.T, client *store.Client) owned {
 			row, _ := json.Marshal(usage.Record{Call: call, Key: made.ID, Outcome: usage.Lost, Estimated: true, Cost: hold, Held: hold})
 			return row
 		},
-	}); err != nil {
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := client.Redis().ZAddXX(ctx, store.Due(located.Partition), redis.Z{Member: call}).Err(); err != nil {
 		t.Fatal(err)
 	}
-	return owned{made.Owner, located.Partition}
+	return owned{made.Owner, located.Partition, grant}
 }

@@ -8,10 +8,9 @@ local last = redis.call('GET', KEYS[3])
 local gap = not last or now - num(last) > tonumber(ARGV[3])
 redis.call('SET', KEYS[3], string.format('%d', now))
 if gap then
-  for _, call in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('%d', now))) do
-    redis.call('ZADD', KEYS[2], string.format('%d', now + tonumber(ARGV[2])), call)
-  end
-  return { 'gap' }
+  local late = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('%d', now))
+  for _, call in ipairs(late) do redis.call('ZADD', KEYS[2], string.format('%d', now + tonumber(ARGV[2])), call) end
+  return { #late > 0 and 'gap' or 'due' }
 end
 local found = { 'due' }
 for _, call in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('%d', now), 'LIMIT', '0', ARGV[1])) do

@@ -132,7 +132,9 @@ func (s *Sweeper) Patiently(ctx context.Context) (Swept, error) {
 		return first, ctx.Err()
 	case <-wait.C:
 	}
-	return s.All(ctx)
+	second, err := s.All(ctx)
+	second.Settled += first.Settled
+	return second, err
 }
 
 // Partition sweeps one partition and says how many calls it settled.

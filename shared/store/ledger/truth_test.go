@@ -106,38 +106,43 @@ func TestAncientSettlementIsNotMadeTwice(t *testing.T) {
 }
 
 // A failover that loses acknowledged writes is made good within a beat or two. The
-// embedded store has no replicas to fail over to.
+// embedded store has no replicas to fail over to, and the user of a deployment may
+// not bring a store back to what it was.
 func TestConfirmSettlesAgainWhatWasLost(t *testing.T) {
-	storetest.Real(t, func(t *testing.T, c *store.Client) {
-		o := open(t, c, dollars(50), admission.Limits{}, admission.Limits{})
-		lost, _, err := o.admit(o.gate, 100)
-		if err != nil {
-			t.Fatal(err)
-		}
-		kept, _, err := o.admit(o.gate, 100)
-		if err != nil {
-			t.Fatal(err)
-		}
-		o.settle(kept, money.Dollar)
-		before := o.dump()
-		o.settle(lost, 3*money.Dollar)
-		if n, err := o.ledger.Confirm(t.Context()); n != 0 || err != nil {
-			t.Errorf("too early: %d, %v", n, err)
-		}
-		o.restore(before) // the replica that took over had not seen it
-		o.ledger.Age(time.Hour)
-		if n, err := o.ledger.Confirm(t.Context()); n != 1 || err != nil {
-			t.Errorf("made again: %d, %v", n, err)
-		}
-		if b := o.balance(); b.Total != 4*money.Dollar || b.Held != 0 || b.Open != 0 || o.rows() != 2 {
-			t.Errorf("%+v, %d rows", b, o.rows())
-		}
-		o.consistent()
-		o.ledger.Age(time.Hour)
-		if n, err := o.ledger.Confirm(t.Context()); n != 0 || err != nil { // the one made again is confirmed, too
-			t.Errorf("afterwards: %d, %v", n, err)
-		}
-	})
+	t.Run("single", func(t *testing.T) { confirms(t, storetest.Single(t).Client(t)) })
+	t.Run("cluster", func(t *testing.T) { confirms(t, storetest.Cluster(t).Client(t)) })
+}
+
+func confirms(t *testing.T, c *store.Client) {
+	t.Helper()
+	o := open(t, c, dollars(50), admission.Limits{}, admission.Limits{})
+	lost, _, err := o.admit(o.gate, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, _, err := o.admit(o.gate, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.settle(kept, money.Dollar)
+	before := o.dump()
+	o.settle(lost, 3*money.Dollar)
+	if n, err := o.ledger.Confirm(t.Context()); n != 0 || err != nil {
+		t.Errorf("too early: %d, %v", n, err)
+	}
+	o.restore(before) // the replica that took over had not seen it
+	o.ledger.Age(time.Hour)
+	if n, err := o.ledger.Confirm(t.Context()); n != 1 || err != nil {
+		t.Errorf("made again: %d, %v", n, err)
+	}
+	if b := o.balance(); b.Total != 4*money.Dollar || b.Held != 0 || b.Open != 0 || o.rows() != 2 {
+		t.Errorf("%+v, %d rows", b, o.rows())
+	}
+	o.consistent()
+	o.ledger.Age(time.Hour)
+	if n, err := o.ledger.Confirm(t.Context()); n != 0 || err != nil { // the one made again is confirmed, too
+		t.Errorf("afterwards: %d, %v", n, err)
+	}
 }
 
 // Processes that could not renew because the store was away are not dead.
@@ -198,7 +203,7 @@ func doneSets(t *testing.T, c *store.Client) []string {
 	t.Helper()
 	var found []string
 	err := c.EachNode(t.Context(), func(ctx context.Context, node redis.Cmdable) error {
-		keys, err := node.Keys(ctx, "d:{*").Result()
+		keys, _, err := node.Scan(ctx, 0, "d:{*", 100_000).Result()
 		found = append(found, keys...)
 		return err
 	})
@@ -245,7 +250,7 @@ func (o *office) keys() []string {
 	o.t.Helper()
 	var found []string
 	err := o.client.EachNode(context.Background(), func(ctx context.Context, node redis.Cmdable) error {
-		keys, err := node.Keys(ctx, "?:{5}*").Result()
+		keys, _, err := node.Scan(ctx, 0, "?:{5}*", 100_000).Result()
 		found = append(found, keys...)
 		return err
 	})

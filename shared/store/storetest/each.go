@@ -26,11 +26,6 @@ func Embedded(t testing.TB) *store.Client {
 // cluster of one shard and, unless the tests are short, a cluster of three.
 func Each(t *testing.T, test func(t *testing.T, c *store.Client)) {
 	t.Run("embedded", func(t *testing.T) { test(t, Embedded(t)) })
-	Real(t, test)
-}
-
-// Real is Each without the embedded store.
-func Real(t *testing.T, test func(t *testing.T, c *store.Client)) {
 	t.Run("single", func(t *testing.T) { test(t, Single(t).Client(t)) })
 	t.Run("shard", func(t *testing.T) { test(t, SingleShard(t).Client(t)) })
 	if !testing.Short() {
