@@ -60,7 +60,7 @@ func Load(ctx context.Context, c *config.Config) (*Cloud, error) {
 // Store says how to open the store of the settings. It errs when they name none,
 // and when they sign in with IAM as nobody.
 func (c *Cloud) Store(log *slog.Logger) (store.Options, error) {
-	o := store.Options{URL: c.settings.RedisURL, Logger: log}
+	o := store.Options{URL: c.settings.RedisURL, Logger: log, Patience: store.StartPatience}
 	if o.URL.Empty() {
 		return o, errors.New("SLUICE_REDIS_URL: a deployment needs a store (want rediss://USER@HOST:6379)")
 	}

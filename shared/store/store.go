@@ -24,6 +24,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"sluice/shared/fault"
 	"sluice/shared/secret"
 )
 
@@ -43,6 +44,9 @@ const (
 	maxBackoff   = 64 * time.Millisecond
 	minPool      = 32 // connections
 )
+
+// StartPatience is Options.Patience for a process that starts.
+const StartPatience = 10 * time.Second
 
 // Options say which server to open and how. Only URL is required.
 type Options struct {
@@ -72,6 +76,10 @@ type Options struct {
 	PoolTimeout  time.Duration // 0 = DefaultPoolTimeout
 	PoolSize     int           // connections per node; 0 = 10 × GOMAXPROCS, at least 32
 	Retries      int           // repeats of a command whose reply was lost; 0 = 3, negative = none
+
+	// Patience is how long Open goes on trying while nobody answers: a store that
+	// fails over, or a start on a busy machine, takes a moment. 0 = it tries once.
+	Patience time.Duration
 }
 
 // Client is an open connection pool. It is safe for concurrent use.
@@ -87,6 +95,29 @@ type Client struct {
 // URL and a fault.StoreDown that names the address when the server does not
 // answer or refuses the credentials.
 func Open(ctx context.Context, o Options) (*Client, error) {
+	until := time.Now().Add(o.Patience)
+	for wait := firstWait; ; wait = min(2*wait, longestWait) {
+		c, err := open(ctx, o)
+		if err == nil || fault.CodeOf(err) != fault.StoreDown || answered(err) || time.Now().Add(wait).After(until) {
+			return c, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(wait):
+		}
+	}
+}
+
+const firstWait, longestWait = 100 * time.Millisecond, time.Second // between two tries of Open
+
+// answered says whether an error is what a server said: it will say so again.
+func answered(err error) bool {
+	_, reply := errors.AsType[redis.Error](err)
+	return reply
+}
+
+func open(ctx context.Context, o Options) (*Client, error) {
 	at, err := parseURL(o.URL)
 	if err != nil {
 		return nil, err

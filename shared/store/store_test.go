@@ -276,3 +276,28 @@ func eventually(f func() error) error {
 		}
 	}
 }
+
+// A server that is not there yet is waited for.
+func TestOpenIsPatient(t *testing.T) {
+	s := storetest.Own(t)
+	s.Kill()
+	began := time.Now()
+	if _, err := store.Open(t.Context(), store.Options{URL: s.URL(), Patience: 500 * time.Millisecond}); fault.CodeOf(err) != fault.StoreDown {
+		t.Errorf("opened, or %v", err)
+	}
+	if took := time.Since(began); took < 100*time.Millisecond {
+		t.Errorf("gave up after %s", took)
+	}
+	opened := make(chan error, 1)
+	go func() {
+		c, err := store.Open(t.Context(), store.Options{URL: s.URL(), Patience: time.Minute})
+		if err == nil {
+			err = c.Close()
+		}
+		opened <- err
+	}()
+	s.Restart(t)
+	if err := <-opened; err != nil {
+		t.Error(err)
+	}
+}

@@ -112,7 +112,7 @@ func (p *product) ground(ctx context.Context) (o node.Options, err error) {
 // store says how to open the store that the settings name.
 func (p *product) store(ctx context.Context) (store.Options, error) {
 	if !p.settings.RedisURL.Empty() {
-		return store.Options{URL: p.settings.RedisURL, Logger: p.log}, nil
+		return store.Options{URL: p.settings.RedisURL, Logger: p.log, Patience: store.StartPatience}, nil
 	}
 	e, err := embedded.Open(ctx, p.settings.DataDir, p.log)
 	if err != nil {
