@@ -49,7 +49,7 @@ func newData(app awscdk.App, s *Switches) *held {
 	h.lateDead = deadLetters(stack, "LateDeadLetters")
 	h.late = awssqs.NewQueue(stack, str("Late"), &awssqs.QueueProps{
 		Encryption: awssqs.QueueEncryption_SQS_MANAGED, EnforceSSL: yes(),
-		RetentionPeriod: awscdk.Duration_Days(num(14)), VisibilityTimeout: awscdk.Duration_Seconds(num(6 * functionTimeout)),
+		RetentionPeriod: awscdk.Duration_Days(num(6)), VisibilityTimeout: awscdk.Duration_Seconds(num(6 * functionTimeout)),
 		DeadLetterQueue: &awssqs.DeadLetterQueue{Queue: h.lateDead, MaxReceiveCount: num(100)}, // an outage of the store takes a while
 	})
 	suppressData(h)
