@@ -177,7 +177,7 @@ func TestAppliedButNotDeleted(t *testing.T) {
 	s.keep[live[0]] = true
 	var sink latetest.Sink
 	n, err := q.Drain(t.Context(), sink.Apply)
-	if n != 2 || fault.CodeOf(err) != fault.Internal || !strings.Contains(err.Error(), "InternalError: try again") {
+	if n != 2 || err == nil || fault.CodeOf(err) != fault.Internal || !strings.Contains(err.Error(), "InternalError: try again") {
 		t.Errorf("Drain = %d, %v", n, err)
 	}
 	if left, _ := s.bodies(); len(left) != 1 || left[0] != live[0] {
@@ -210,7 +210,7 @@ func TestRefusals(t *testing.T) {
 				_, err = q.Drain(t.Context(), func(context.Context, admission.Settlement) error { return nil })
 			}
 			want := strings.ReplaceAll(want, "ACTION", permission)
-			if fault.CodeOf(err) != is || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), queueURL) {
+			if err == nil || fault.CodeOf(err) != is || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), queueURL) {
 				t.Errorf("%s after %s = %v, want %q", action, code, err, want)
 			}
 		}
