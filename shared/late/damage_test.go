@@ -67,8 +67,9 @@ func TestDamagedLines(t *testing.T) {
 		"an empty line":            {"\n", "unexpected end"},
 		"zeros":                    {"\x00\x00\n", "invalid character"},
 		"no UTF-8":                 {"\xff\xfe\n", "invalid character"},
+		"no call":                  {late.Line("settlement", `{"tokens":1}`), "names no call"},
 		"neither of the two":       {`{"sum":"00000000"}` + "\n", "neither"},
-		"a mark that is no number": {`{"sum":"364b3fb7","applied":"a"}` + "\n", "checksum"},
+		"a mark that is no number": {late.Line("applied", "-1"), "want a number of bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -169,6 +169,21 @@ func TestStoreDownLeavesTheRest(t *testing.T) {
 	}
 }
 
+// What was applied is deleted although the caller's time is over.
+func TestEndedAfterTheFirst(t *testing.T) {
+	s, api := newStandIn(t)
+	q, _ := open(t, api)
+	latetest.Put(t, q, 1, 2, 3)
+	ctx, cancel := context.WithCancel(t.Context())
+	n, err := q.Drain(ctx, func(context.Context, admission.Settlement) error { cancel(); return nil })
+	if n != 1 || !errors.Is(err, context.Canceled) {
+		t.Errorf("Drain = %d, %v", n, err)
+	}
+	if live, _ := s.bodies(); len(live) != 2 {
+		t.Errorf("%d are left, want 2", len(live))
+	}
+}
+
 func TestAppliedButNotDeleted(t *testing.T) {
 	s, api := newStandIn(t)
 	q, _ := open(t, api)
