@@ -193,7 +193,7 @@ func FuzzOpenFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		dir := t.TempDir()
 		write(t, string(text), dir, first)
-		q := open(t, dir, quiet())
+		q := (&disk{room: -1, fast: true}).open(t, dir, quiet())
 		if q.Len() > strings.Count(string(text), "\n") {
 			t.Errorf("%d entries in %q", q.Len(), text)
 		}
@@ -209,6 +209,19 @@ func FuzzOpenFile(f *testing.F) {
 		})
 		if err != nil || !found || q.Len() != 0 {
 			t.Errorf("Drain: %v, the settlement that was put: %v, %d wait", err, found, q.Len())
+		}
+	})
+}
+
+func FuzzLine(f *testing.F) {
+	f.Add([]byte(late.Mark(7)))
+	f.Add([]byte(lines(f, 1)))
+	f.Add([]byte(late.Line("settlement", `{}`)))
+	f.Add([]byte(`{"sum":""}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		s, mark, applied, err := late.Parse(text)
+		if err == nil && mark == (s.Call != "") || applied < 0 || err != nil && mark {
+			t.Errorf("%q is call %q, mark %v of %d, %v", text, s.Call, mark, applied, err)
 		}
 	})
 }
