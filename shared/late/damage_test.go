@@ -67,8 +67,9 @@ func TestDamagedLines(t *testing.T) {
 		"an empty line":            {"\n", "unexpected end"},
 		"zeros":                    {"\x00\x00\n", "invalid character"},
 		"no UTF-8":                 {"\xff\xfe\n", "invalid character"},
+		"no call":                  {late.Line("settlement", `{"tokens":1}`), "names no call"},
 		"neither of the two":       {`{"sum":"00000000"}` + "\n", "neither"},
-		"a mark that is no number": {`{"sum":"364b3fb7","applied":"a"}` + "\n", "checksum"},
+		"a mark that is no number": {late.Line("applied", "-1"), "want a number of bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -192,7 +193,7 @@ func FuzzOpenFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		dir := t.TempDir()
 		write(t, string(text), dir, first)
-		q := open(t, dir, quiet())
+		q := (&disk{room: -1, fast: true}).open(t, dir, quiet())
 		if q.Len() > strings.Count(string(text), "\n") {
 			t.Errorf("%d entries in %q", q.Len(), text)
 		}
@@ -208,6 +209,19 @@ func FuzzOpenFile(f *testing.F) {
 		})
 		if err != nil || !found || q.Len() != 0 {
 			t.Errorf("Drain: %v, the settlement that was put: %v, %d wait", err, found, q.Len())
+		}
+	})
+}
+
+func FuzzLine(f *testing.F) {
+	f.Add([]byte(late.Mark(7)))
+	f.Add([]byte(lines(f, 1)))
+	f.Add([]byte(late.Line("settlement", `{}`)))
+	f.Add([]byte(`{"sum":""}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		s, mark, applied, err := late.Parse(text)
+		if err == nil && mark == (s.Call != "") || applied < 0 || err != nil && mark {
+			t.Errorf("%q is call %q, mark %v of %d, %v", text, s.Call, mark, applied, err)
 		}
 	})
 }

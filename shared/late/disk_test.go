@@ -163,6 +163,26 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// Where a torn line cannot be removed, nothing is added after it.
+func TestTornLineThatCannotBeCut(t *testing.T) {
+	dir := t.TempDir()
+	text := lines(t, 1, 2) + "{"
+	write(t, text, dir, first)
+	f := (&disk{room: -1, truncate: syscall.EIO}).open(t, dir, quiet())
+	s := latetest.Down(1, fault.New(fault.StoreDown, "down"))
+	if n, err := f.Drain(t.Context(), s.Apply); n != 1 || fault.CodeOf(err) != fault.StoreDown {
+		t.Errorf("Drain = %d, %v", n, err)
+	}
+	if got := read(t, dir, first); got != text {
+		t.Errorf("the file became %q, was %q", got, text)
+	}
+	s.Refuse = nil
+	latetest.Drain(t, f, s, 2)
+	s.Want(t, 1, 2)
+	closed(t, f)
+	wantFiles(t, dir)
+}
+
 // A drain goes on and makes room when there is none for its marks.
 func TestDrainOfAFullDisk(t *testing.T) {
 	dir := t.TempDir()
@@ -196,7 +216,11 @@ func TestOneSyncForMany(t *testing.T) {
 		d.onSync = func() {
 			d.set(func(d *disk) { d.onSync = nil })
 			for n := range callers {
-				wg.Go(func() { latetest.Put(t, f, 1+n) })
+				wg.Go(func() {
+					if err := f.Put(t.Context(), latetest.Settlement(1+n)); err != nil {
+						t.Error(err)
+					}
+				})
 			}
 			f.WaitFor(callers)
 		}

@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+
+	"sluice/shared/admission"
 )
 
 // Handle is what a test puts between a queue and its disk.
@@ -43,4 +45,13 @@ func (f *File) WaitFor(callers int64) {
 		}
 		runtime.Gosched()
 	}
+}
+
+// Line is a line with a member that has the right checksum, whatever it holds.
+func Line(member, text string) string { return string(enclose(member, []byte(text))) }
+
+// Parse reads a line.
+func Parse(text []byte) (s admission.Settlement, mark bool, applied int64, err error) {
+	c, err := parse(text)
+	return c.settlement, c.mark, c.applied, err
 }

@@ -123,6 +123,9 @@ func TestConformance(t *testing.T) {
 func TestItsFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "late")
 	f := open(t, dir, quiet())
+	if n, err := f.Drain(t.Context(), nil); n != 0 || err != nil {
+		t.Errorf("Drain of nothing = %d, %v", n, err)
+	}
 	wantFiles(t, dir, first)
 	latetest.Put(t, f, 1, 2)
 	if f.Len() != 2 {
@@ -192,6 +195,75 @@ func TestOldestFirstAndOnce(t *testing.T) {
 	if !slices.Equal(order, want) {
 		t.Errorf("applied %q, want %q", order, want)
 	}
+}
+
+// A store that is down for long leaves no trace in the files.
+func TestNothingAppliedNothingMarked(t *testing.T) {
+	dir := t.TempDir()
+	text := lines(t, 1, 2)
+	marked := text + late.Mark(strings.IndexByte(text, '\n')+1)
+	write(t, marked, dir, first)
+	f := open(t, dir, quiet())
+	down := latetest.Down(0, fault.New(fault.StoreDown, "down"))
+	for range 3 {
+		if n, err := f.Drain(t.Context(), down.Apply); n != 0 || fault.CodeOf(err) != fault.StoreDown {
+			t.Errorf("Drain = %d, %v", n, err)
+		}
+	}
+	if got := read(t, dir, first); got != marked {
+		t.Errorf("the file became %q, was %q", got, marked)
+	}
+}
+
+func TestOldestFirstAcrossProcesses(t *testing.T) {
+	dir := t.TempDir()
+	a, b := open(t, dir, quiet()), open(t, dir, quiet())
+	latetest.Put(t, a, 1)
+	latetest.Put(t, b, 2)
+	down := latetest.Down(0, fault.New(fault.StoreDown, "down"))
+	if _, err := b.Drain(t.Context(), down.Apply); fault.CodeOf(err) != fault.StoreDown {
+		t.Error(err)
+	}
+	a.Abandon()
+	var order []string
+	n, err := b.Drain(t.Context(), func(_ context.Context, s admission.Settlement) error {
+		order = append(order, s.Call)
+		return nil
+	})
+	if n != 2 || err != nil || !slices.Equal(order, []string{"call_1", "call_2"}) {
+		t.Errorf("Drain = %d, %v: %q", n, err, order)
+	}
+}
+
+// A file is found by whoever looks for leftovers before its maker has locked it.
+func TestManyProcessesComeAndGo(t *testing.T) {
+	const processes, lives = 6, 25
+	dir := t.TempDir()
+	var s latetest.Sink
+	var wg sync.WaitGroup
+	for p := range processes {
+		wg.Go(func() {
+			for n := range lives {
+				f, err := late.OpenFile(dir, quiet())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := f.Put(t.Context(), latetest.Settlement(p*lives+n)); err != nil {
+					t.Error(err)
+				}
+				if n%3 == 0 {
+					if _, err := f.Drain(t.Context(), s.Apply); err != nil {
+						t.Error(err)
+					}
+				}
+				closed(t, f)
+			}
+		})
+	}
+	wg.Wait()
+	latetest.Drain(t, open(t, dir, quiet()), &s, processes*lives)
+	s.Once(t)
 }
 
 func TestLongDrainIsMarked(t *testing.T) {
@@ -273,7 +345,7 @@ func TestUnreadableNeighbour(t *testing.T) {
 	}
 	var s latetest.Sink
 	n, err := f.Drain(t.Context(), s.Apply)
-	if n != 1 || fault.CodeOf(err) != fault.Internal || !strings.Contains(err.Error(), second) {
+	if n != 1 || err == nil || fault.CodeOf(err) != fault.Internal || !strings.Contains(err.Error(), second) {
 		t.Errorf("Drain = %d, %v; want 1 and what cannot be read", n, err)
 	}
 	s.Want(t, 1)

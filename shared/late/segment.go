@@ -124,12 +124,11 @@ func (s *segment) recover() (waiting int, torn []byte, err error) {
 		if err != nil {
 			return 0, nil, fmt.Errorf("%s: %w", s.path, err)
 		}
-		begin := s.size
 		s.size += int64(len(text))
 		c, _ := parse(text) // a damaged line is an entry until a Drain sets it aside
 		if !c.mark {
 			entries = append(entries, s.size)
-		} else if _, known := slices.BinarySearch(ends, c.applied); known && c.applied <= begin {
+		} else if _, known := slices.BinarySearch(ends, c.applied); known {
 			s.from = max(s.from, c.applied)
 		}
 		ends = append(ends, s.size)

@@ -169,6 +169,21 @@ func TestStoreDownLeavesTheRest(t *testing.T) {
 	}
 }
 
+// What was applied is deleted although the caller's time is over.
+func TestEndedAfterTheFirst(t *testing.T) {
+	s, api := newStandIn(t)
+	q, _ := open(t, api)
+	latetest.Put(t, q, 1, 2, 3)
+	ctx, cancel := context.WithCancel(t.Context())
+	n, err := q.Drain(ctx, func(context.Context, admission.Settlement) error { cancel(); return nil })
+	if n != 1 || !errors.Is(err, context.Canceled) {
+		t.Errorf("Drain = %d, %v", n, err)
+	}
+	if live, _ := s.bodies(); len(live) != 2 {
+		t.Errorf("%d are left, want 2", len(live))
+	}
+}
+
 func TestAppliedButNotDeleted(t *testing.T) {
 	s, api := newStandIn(t)
 	q, _ := open(t, api)
@@ -177,7 +192,7 @@ func TestAppliedButNotDeleted(t *testing.T) {
 	s.keep[live[0]] = true
 	var sink latetest.Sink
 	n, err := q.Drain(t.Context(), sink.Apply)
-	if n != 2 || fault.CodeOf(err) != fault.Internal || !strings.Contains(err.Error(), "InternalError: try again") {
+	if n != 2 || err == nil || fault.CodeOf(err) != fault.Internal || !strings.Contains(err.Error(), "InternalError: try again") {
 		t.Errorf("Drain = %d, %v", n, err)
 	}
 	if left, _ := s.bodies(); len(left) != 1 || left[0] != live[0] {
@@ -210,7 +225,7 @@ func TestRefusals(t *testing.T) {
 				_, err = q.Drain(t.Context(), func(context.Context, admission.Settlement) error { return nil })
 			}
 			want := strings.ReplaceAll(want, "ACTION", permission)
-			if fault.CodeOf(err) != is || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), queueURL) {
+			if err == nil || fault.CodeOf(err) != is || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), queueURL) {
 				t.Errorf("%s after %s = %v, want %q", action, code, err, want)
 			}
 		}
