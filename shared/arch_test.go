@@ -39,7 +39,7 @@ var rules = []rule{
 	{"shared/admin", append(append([]string{"shared/provider"}, stages...), vocabulary...), "the admin API knows the stages, and reaches stores through its own ports"},
 	{"shared/store shared/store/* shared/archive shared/archive/* shared/vault shared/vault/* shared/credential", append(append([]string{"shared/store", "shared/store/*", "shared/provider", "shared/archive", "shared/vault", "shared/credential"}, stages...), vocabulary...), "adapters know the stages whose ports they implement"},
 	{"shared/trace shared/emf", vocabulary, "what watches the process knows nothing of what it watches: the relay has its own port for traces, and its gauges are handed on by a main"},
-	{"shared/cloud", append([]string{"shared/config", "shared/store", "shared/store/iam", "shared/archive/s3log", "shared/vault/awskms"}, vocabulary...), "settings become what they name on AWS, for mains"},
+	{"shared/cloud", append([]string{"shared/config", "shared/store", "shared/store/iam", "shared/archive/s3log", "shared/archive/s3folder", "shared/vault/awskms"}, vocabulary...), "settings become what they name on AWS, for mains"},
 	{"shared/simulator", vocabulary, "the simulator is a vendor: it shares nothing with the relay that asks it"},
 	{"streamer/relay", append(append(append([]string{"shared/host", "shared/egress"}, wire...), stages...), vocabulary...), "the relay is where stages meet; it knows no store and no SDK"},
 	{"streamer streamer/* functions/*", nil, "mains wire what is in shared; functions never import one another or the streamer"},
@@ -56,7 +56,7 @@ var rules = []rule{
 // which only the mains that need the service import.
 var reserved = map[string]string{
 	"github.com/aws/aws-sdk-go-v2/service/kms":            "shared/vault/awskms shared/cloud",
-	"github.com/aws/aws-sdk-go-v2/service/s3":             "shared/archive/s3log shared/cloud",
+	"github.com/aws/aws-sdk-go-v2/service/s3":             "shared/archive/s3log shared/archive/s3folder shared/cloud",
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager": "shared/cloud infra/*",
 	"github.com/redis/go-redis/":                          "shared/store shared/store/*",
 	"github.com/alicebob/miniredis/":                      "shared/store/embedded shared/store/storetest",

@@ -1,6 +1,6 @@
 // Package cloud opens what the settings of a deployment name on AWS: the store with
-// an IAM sign-in, the master key in KMS, the config log in S3, the admin token in
-// Secrets Manager. A process that asks for none of these links none of their
+// an IAM sign-in, the master key in KMS, the config log and the usage
+// archive in S3, the admin token in Secrets Manager. A process that asks for none of these links none of their
 // clients.
 package cloud
 
@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
+	"sluice/shared/archive/s3folder"
 	"sluice/shared/archive/s3log"
 	"sluice/shared/config"
 	"sluice/shared/secret"
@@ -75,6 +76,14 @@ func (c *Cloud) ConfigLog(ctx context.Context) (*s3log.Log, error) {
 		return nil, fmt.Errorf("SLUICE_CONFIG_BUCKET: a deployment needs a config log (want the name of an S3 bucket)")
 	}
 	return s3log.Open(ctx, s3log.Options{API: s3.NewFromConfig(c.aws), Bucket: c.settings.ConfigBucket})
+}
+
+// Archive is the usage archive of the settings. It errs when they name none.
+func (c *Cloud) Archive() (*s3folder.Folder, error) {
+	if c.settings.ArchiveBucket == "" {
+		return nil, fmt.Errorf("SLUICE_ARCHIVE_BUCKET: a deployment needs a usage archive (want the name of an S3 bucket)")
+	}
+	return s3folder.New(s3folder.Options{API: s3.NewFromConfig(c.aws), Bucket: c.settings.ArchiveBucket}), nil
 }
 
 // AdminToken is the token of the admin API, from the settings or the secret that

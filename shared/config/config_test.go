@@ -45,7 +45,7 @@ func TestRead(t *testing.T) {
 			"SLUICE_DATA_DIR=/var/lib/sluice", "SLUICE_ADMIN_TOKEN=test-token-test-token", "SLUICE_LOG_LEVEL=warn",
 			"SLUICE_STREAM_MAX=5m", "SLUICE_STREAM_IDLE=60s", "SLUICE_HEADER_TIMEOUT=30s", "SLUICE_PING_EVERY=0s",
 			"SLUICE_DRAIN_TIMEOUT=0", "SLUICE_SHUTDOWN_TIMEOUT=10s", "SLUICE_MAX_BODY=1MiB", "SLUICE_BODY_MEMORY=2GB",
-			"SLUICE_REDIS_IAM=serverless/sluice", "SLUICE_KMS_KEY=arn:aws:kms:eu-west-1:000000000000:key/k", "SLUICE_CONFIG_BUCKET=b",
+			"SLUICE_REDIS_IAM=serverless/sluice", "SLUICE_KMS_KEY=arn:aws:kms:eu-west-1:000000000000:key/k", "SLUICE_CONFIG_BUCKET=b", "SLUICE_ARCHIVE_BUCKET=a",
 			"SLUICE_TRACE=true", "SLUICE_EMF_EVERY=20s",
 			"SLUICE_ATTEMPTS=5", "SLUICE_PRICES=prices.json", "SLUICE_QUERY_KEY=true", "SLUICE_SIMULATOR=true", "ANTHROPIC_API_KEY=test-key",
 		}, func(c *Config) {
@@ -55,7 +55,7 @@ func TestRead(t *testing.T) {
 				StreamMax: 5 * time.Minute, StreamIdle: time.Minute, HeaderTimeout: 30 * time.Second, ShutdownTimeout: 10 * time.Second,
 				MaxBody: 1 << 20, BodyMemory: 2 << 30, Attempts: 5, Prices: "prices.json", QueryKey: true, Simulator: true,
 				AnthropicAPIKey: secret.New("test-key"), RedisIAM: "serverless/sluice",
-				KMSKey: "arn:aws:kms:eu-west-1:000000000000:key/k", ConfigBucket: "b", Trace: true, EMFEvery: 20 * time.Second,
+				KMSKey: "arn:aws:kms:eu-west-1:000000000000:key/k", ConfigBucket: "b", ArchiveBucket: "a", Trace: true, EMFEvery: 20 * time.Second,
 			}
 		}},
 		"admin secret": {[]string{"SLUICE_ADMIN_SECRET=arn:aws:secretsmanager:eu-west-1:000000000000:secret:s"}, func(c *Config) {
