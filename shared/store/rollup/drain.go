@@ -155,7 +155,10 @@ func (r *Roller) putRows(ctx context.Context, p int, rows []redis.XMessage) erro
 	if err != nil {
 		return err
 	}
-	return r.archive.Put(ctx, objectName(p, first), body)
+	if err := r.archive.Put(ctx, objectName(p, first), body); err != nil {
+		return fmt.Errorf("%w: %w", errArchive, err)
+	}
+	return nil
 }
 
 // objectName is the name of the object that begins with an entry.

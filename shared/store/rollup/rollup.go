@@ -52,6 +52,9 @@ type Archive interface {
 	Put(ctx context.Context, name string, body []byte) error
 }
 
+// errArchive is what an archive did not take.
+var errArchive = errors.New("usage is not archived")
+
 // Options make a Roller. Client is required.
 type Options struct {
 	Client *store.Client
@@ -114,29 +117,35 @@ func (r *Roller) Run(ctx context.Context) {
 }
 
 // All rolls up, archives and removes what there is in every partition. What fails
-// in one, such as a damaged record, which it names, holds up that partition only.
-// It ends early, with what it did and an error, when ctx does.
+// in one, such as a damaged record, which it names, holds up that partition only; an
+// archive that takes nothing holds up archiving. It ends early, with what it did and
+// an error, when ctx does or the store is down.
 func (r *Roller) All(ctx context.Context) (Result, error) {
 	var done Result
 	var errs error
+	archiving := r.archive != nil
 	for p := range admission.Partitions {
 		if err := ctx.Err(); err != nil {
 			return done, errors.Join(errs, err)
 		}
-		errs = errors.Join(errs, r.partition(ctx, p, &done))
+		err := r.partition(ctx, p, archiving, &done)
+		errs = errors.Join(errs, err)
+		if err != nil && fault.CodeOf(err) == fault.StoreDown {
+			break
+		}
+		archiving = archiving && !errors.Is(err, errArchive)
 	}
 	return done, errs
 }
 
 // partition does everything in one partition. A failure of the archive is none of
 // the sums', and the other way round.
-func (r *Roller) partition(ctx context.Context, p int, done *Result) error {
-	errRoll := r.roll(ctx, p, done)
-	var errDrain error
-	if r.archive != nil {
-		errDrain = r.drain(ctx, p, done)
+func (r *Roller) partition(ctx context.Context, p int, archiving bool, done *Result) error {
+	err := r.roll(ctx, p, done)
+	if archiving {
+		err = errors.Join(err, r.drain(ctx, p, done))
 	}
-	return errors.Join(errRoll, errDrain, r.keep(ctx, p))
+	return errors.Join(err, r.keep(ctx, p))
 }
 
 // Record is the record in a stream's entry, and the entry's id.
