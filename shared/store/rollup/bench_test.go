@@ -9,10 +9,10 @@ import (
 	"sluice/shared/usage"
 )
 
-// BenchmarkRoll rolls up 10,000 records of four partitions.
+// BenchmarkRoll rolls up 10,000 records of four partitions and two hours.
 func BenchmarkRoll(b *testing.B) {
 	const stored = 10_000
-	all := history(stored, start, 40*24*time.Hour, 1, 2, 3, 4)
+	all := history(stored, start, 2*time.Hour, 1, 2, 3, 4)
 	server := storetest.Single(b)
 	w := newWorld(b, server.Client(b))
 	for b.Loop() {
