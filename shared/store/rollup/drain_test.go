@@ -111,7 +111,7 @@ func TestArchive(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, c *store.Client) {
 		w, to := newWorld(t, c), &shelf{}
 		r := w.archiving(to)
-		all := history(4000, start, 3*24*time.Hour, 0, 7, 7, 7, 63)
+		all := history(2000, start, 3*24*time.Hour, 0, 7, 7, 7, 63)
 		var done rollup.Result
 		for i, group := range slices.Collect(slices.Chunk(all, 500)) {
 			w.settle(group...)
@@ -241,7 +241,7 @@ func (f putting) Put(ctx context.Context, name string, body []byte) error { retu
 func TestArchiversAtOnce(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, c *store.Client) {
 		w, to := newWorld(t, c), &shelf{}
-		all := history(5000, start, 2*24*time.Hour, 7, 8)
+		all := history(2500, start, 2*24*time.Hour, 7, 8)
 		w.settle(all...)
 		w.clock = all[len(all)-1].at.Add(9 * 24 * time.Hour) // so that the stream is trimmed as well
 		var rollers sync.WaitGroup

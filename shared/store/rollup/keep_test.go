@@ -68,7 +68,7 @@ func dated(q usage.Query, unit usage.Grain, all []settled) []usage.Row {
 func TestRetention(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, c *store.Client) {
 		w := newWorld(t, c)
-		all := history(2500, start, 500*24*time.Hour, 5)
+		all := history(1600, start, 500*24*time.Hour, 5)
 		last := all[len(all)-1].at
 		w.settle(all...)
 		w.clock = last
@@ -98,8 +98,8 @@ func TestRetention(t *testing.T) {
 				w.holds(usage.Query{Grain: g, Zone: zone, From: all[recent].at.Add(time.Millisecond), GroupBy: by}, all)
 			}
 			// Before, by days of UTC, from and to any time.
-			for _, from := range []time.Time{days, days.Add(time.Minute), all[kept+300].at.In(zone), usage.Day.Start(all[kept+500].at.In(zone))} {
-				for _, to := range []time.Time{usage.Day.Start(all[recent-300].at.In(zone)), all[recent-200].at} {
+			for _, from := range []time.Time{days, days.Add(time.Minute), all[kept+200].at.In(zone), usage.Day.Start(all[kept+300].at.In(zone))} {
+				for _, to := range []time.Time{usage.Day.Start(all[recent-200].at.In(zone)), all[recent-100].at} {
 					q := usage.Query{Zone: zone, From: from, To: to, GroupBy: by, Grain: usage.Day}
 					if diff := cmp.Diff(dated(q, usage.Day, all[kept:]), w.sum(q)); diff != "" {
 						t.Errorf("%+v (-days of UTC +sum):\n%s", q, diff)
@@ -223,7 +223,7 @@ func TestLostReplies(t *testing.T) {
 			if _, err := w.archiving(&shelf{}).All(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			all := history(3000, start.AddDate(0, 0, -500), 500*24*time.Hour, 5)
+			all := history(1200, start.AddDate(0, 0, -500), 500*24*time.Hour, 5)
 			direct.settle(all...)
 			w.clock = all[len(all)-1].at.Add(6 * time.Hour)
 			dropped := false

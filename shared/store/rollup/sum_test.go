@@ -63,9 +63,9 @@ func TestSumIsThatOfTheRecords(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, c *store.Client) {
 		w := newWorld(t, c)
 		random := rand.New(rand.NewPCG(1, 2))
-		all := history(6000, start, 12*24*time.Hour, 0, 5, 5, 5, 5, 63)
+		all := history(3000, start, 12*24*time.Hour, 0, 5, 5, 5, 5, 63)
 		for done := 0; done < len(all); {
-			next := min(done+1+random.IntN(2500), len(all))
+			next := min(done+1+random.IntN(1800), len(all))
 			w.settle(all[done:next]...)
 			done = next
 			for range 6 {
@@ -81,7 +81,7 @@ func TestSumIsThatOfTheRecords(t *testing.T) {
 		if w.roll(); w.roll() != (rollup.Result{}) {
 			t.Error("there is more to roll up after everything is")
 		}
-		for range 60 {
+		for range 30 {
 			w.holds(query(t, random, all), all)
 		}
 	})
@@ -115,7 +115,7 @@ func TestSumReadsRollups(t *testing.T) {
 func TestRollersAtOnce(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, c *store.Client) {
 		w := newWorld(t, c)
-		all := history(9000, start, 50*time.Hour, 1, 2, 2, 2)
+		all := history(5000, start, 50*time.Hour, 1, 2, 2, 2)
 		w.settle(all...)
 		want := naive(usage.Query{}, all)
 		ctx, cancel := context.WithCancel(t.Context())
