@@ -15,8 +15,9 @@ import (
 //
 //	rest-api-messages.json      a call through a REST API of API Gateway, whose stage is live
 //	function-url-messages.json  the same call through a Function URL
-//	scheduler-sweep.json        a Tick
 //	sqs-late.json               a settlement of the late queue
+//	scheduler-sweep.json        a Tick of the sweep
+//	scheduler-rollup.json       a Tick of the rollup
 //
 //go:embed *.json
 var Samples embed.FS

@@ -103,17 +103,19 @@ func filled(tree any) any {
 }
 
 func TestTick(t *testing.T) {
-	sample, err := Samples.ReadFile("scheduler-sweep.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got Tick
-	strict(t, sample, &got)
-	want := Tick{Job: "sweep", Scheduled: time.Date(2026, 11, 26, 18, 30, 0, 0, time.UTC)}
-	if got != want {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-	if b, err := json.Marshal(want); err != nil || string(b) != strings.TrimSpace(string(sample)) {
-		t.Errorf("%s, %v", b, err)
+	for _, job := range []string{"sweep", "rollup"} {
+		sample, err := Samples.ReadFile("scheduler-" + job + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got Tick
+		strict(t, sample, &got)
+		want := Tick{Job: job, Scheduled: time.Date(2026, 11, 26, 18, 30, 0, 0, time.UTC)}
+		if got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		if b, err := json.Marshal(want); err != nil || string(b) != strings.TrimSpace(string(sample)) {
+			t.Errorf("%s, %v", b, err)
+		}
 	}
 }

@@ -40,7 +40,7 @@ var rules = []rule{
 	{"shared/store shared/store/* shared/archive shared/archive/* shared/vault shared/vault/* shared/credential", append(append([]string{"shared/store", "shared/store/*", "shared/provider", "shared/archive", "shared/vault", "shared/credential"}, stages...), vocabulary...), "adapters know the stages whose ports they implement"},
 	{"shared/late shared/late/*", append([]string{"shared/late", "shared/admission"}, vocabulary...), "a late queue keeps settlements; who applies them is its caller's business, so it knows no store"},
 	{"shared/trace shared/emf", vocabulary, "what watches the process knows nothing of what it watches: the relay has its own port for traces, and its gauges are handed on by a main"},
-	{"shared/cloud", append([]string{"shared/config", "shared/store", "shared/store/iam", "shared/late/sqs", "shared/archive/s3log", "shared/vault/awskms"}, vocabulary...), "settings become what they name on AWS, for mains"},
+	{"shared/cloud", append([]string{"shared/config", "shared/store", "shared/store/iam", "shared/late/sqs", "shared/archive/s3log", "shared/archive/s3folder", "shared/vault/awskms"}, vocabulary...), "settings become what they name on AWS, for mains"},
 	{"shared/simulator", vocabulary, "the simulator is a vendor: it shares nothing with the relay that asks it"},
 	{"streamer/relay", append(append(append([]string{"shared/host", "shared/egress"}, wire...), stages...), vocabulary...), "the relay is where stages meet; it knows no store and no SDK"},
 	{"streamer streamer/* functions/*", nil, "mains wire what is in shared; functions never import one another or the streamer"},
@@ -57,7 +57,7 @@ var rules = []rule{
 // which only the mains that need the service import.
 var reserved = map[string]string{
 	"github.com/aws/aws-sdk-go-v2/service/kms":            "shared/vault/awskms shared/cloud",
-	"github.com/aws/aws-sdk-go-v2/service/s3":             "shared/archive/s3log shared/cloud",
+	"github.com/aws/aws-sdk-go-v2/service/s3":             "shared/archive/s3log shared/archive/s3folder shared/cloud",
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager": "shared/cloud infra/*",
 	"github.com/aws/aws-sdk-go-v2/service/sqs":            "shared/late/sqs shared/cloud",
 	"github.com/redis/go-redis/":                          "shared/store shared/store/*",

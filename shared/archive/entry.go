@@ -3,6 +3,9 @@
 // The config log is every change of the control plane in order, written before
 // the change is made: one Entry a change, with the record as it is afterwards,
 // sealed. Replaying it rebuilds every record.
+//
+// A Folder holds objects that are put once and never changed: the usage archive is
+// one, in files or, in package s3folder, in S3.
 package archive
 
 import (

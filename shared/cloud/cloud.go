@@ -1,6 +1,6 @@
 // Package cloud opens what the settings of a deployment name on AWS: the store with
-// an IAM sign-in, the master key in KMS, the config log in S3, the admin token in
-// Secrets Manager. A process that asks for none of these links none of their
+// an IAM sign-in, the master key in KMS, the config log and the usage
+// archive in S3, the admin token in Secrets Manager. A process that asks for none of these links none of their
 // clients.
 //
 // What can be wrong with them is found out when they are opened, before there is a
@@ -25,6 +25,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/smithy-go"
 
+	"sluice/shared/archive/s3folder"
 	"sluice/shared/archive/s3log"
 	"sluice/shared/config"
 	latesqs "sluice/shared/late/sqs"
@@ -127,6 +128,14 @@ func (c *Cloud) Late(log *slog.Logger) (*latesqs.Queue, error) {
 		return nil, fmt.Errorf("SLUICE_LATE_QUEUE: %w", err)
 	}
 	return q, nil
+}
+
+// Archive is the usage archive of the settings. It errs when they name none.
+func (c *Cloud) Archive() (*s3folder.Folder, error) {
+	if c.settings.ArchiveBucket == "" {
+		return nil, fmt.Errorf("SLUICE_ARCHIVE_BUCKET: a deployment needs a usage archive (want the name of an S3 bucket)")
+	}
+	return s3folder.New(s3folder.Options{API: s3.NewFromConfig(c.aws), Bucket: c.settings.ArchiveBucket}), nil
 }
 
 // AdminToken is the token of the admin API, from the settings or the secret that

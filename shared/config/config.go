@@ -27,6 +27,7 @@ type Config struct {
 	KMSKey          string        // ARN of the master key; "" = a file in DataDir
 	ConfigBucket    string        // of the config log; "" = a file in DataDir
 	LateQueue       string        // URL of the queue of late settlements; "" = files in DataDir
+	ArchiveBucket   string        // of the usage archive; "" = files in DataDir
 	AdminToken      secret.Value  // of the admin API; empty = generated
 	AdminSecret     string        // ARN of the secret with AdminToken; "" = none
 	LogLevel        slog.Level    // least severe level that is logged
@@ -166,7 +167,7 @@ func (c *Config) aws() error {
 func (c *Config) Local() error {
 	for name, value := range map[string]string{
 		"SLUICE_REDIS_IAM": c.RedisIAM, "SLUICE_KMS_KEY": c.KMSKey,
-		"SLUICE_CONFIG_BUCKET": c.ConfigBucket, "SLUICE_ADMIN_SECRET": c.AdminSecret, "SLUICE_LATE_QUEUE": c.LateQueue,
+		"SLUICE_CONFIG_BUCKET": c.ConfigBucket, "SLUICE_ADMIN_SECRET": c.AdminSecret, "SLUICE_LATE_QUEUE": c.LateQueue, "SLUICE_ARCHIVE_BUCKET": c.ArchiveBucket,
 	} {
 		if value != "" {
 			return fmt.Errorf("%s: this process is built without AWS; the streamer of a deployment reads it", name)

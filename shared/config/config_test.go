@@ -47,6 +47,7 @@ func TestRead(t *testing.T) {
 			"SLUICE_DRAIN_TIMEOUT=0", "SLUICE_SHUTDOWN_TIMEOUT=10s", "SLUICE_MAX_BODY=1MiB", "SLUICE_BODY_MEMORY=2GB",
 			"SLUICE_REDIS_IAM=serverless/sluice", "SLUICE_KMS_KEY=arn:aws:kms:eu-west-1:000000000000:key/k", "SLUICE_CONFIG_BUCKET=b",
 			"SLUICE_TRACE=true", "SLUICE_EMF_EVERY=20s", "SLUICE_LATE_QUEUE=https://sqs.test/q",
+			"SLUICE_ARCHIVE_BUCKET=a",
 			"SLUICE_ATTEMPTS=5", "SLUICE_PRICES=prices.json", "SLUICE_QUERY_KEY=true", "SLUICE_SIMULATOR=true", "ANTHROPIC_API_KEY=test-key",
 		}, func(c *Config) {
 			*c = Config{
@@ -56,6 +57,7 @@ func TestRead(t *testing.T) {
 				MaxBody: 1 << 20, BodyMemory: 2 << 30, Attempts: 5, Prices: "prices.json", QueryKey: true, Simulator: true,
 				AnthropicAPIKey: secret.New("test-key"), RedisIAM: "serverless/sluice",
 				KMSKey: "arn:aws:kms:eu-west-1:000000000000:key/k", ConfigBucket: "b", LateQueue: "https://sqs.test/q", Trace: true, EMFEvery: 20 * time.Second,
+				ArchiveBucket: "a",
 			}
 		}},
 		"admin secret": {[]string{"SLUICE_ADMIN_SECRET=arn:aws:secretsmanager:eu-west-1:000000000000:secret:s"}, func(c *Config) {

@@ -39,6 +39,7 @@ func table() []row {
 		text("SLUICE_KMS_KEY", "", "ARN of the KMS key that seals credentials and the config log; unset = a key in SLUICE_DATA_DIR", func(c *Config) *string { return &c.KMSKey }, arn),
 		text("SLUICE_CONFIG_BUCKET", "", "S3 bucket of the config log; unset = a file in SLUICE_DATA_DIR", func(c *Config) *string { return &c.ConfigBucket }, nil),
 		text("SLUICE_LATE_QUEUE", "", "URL of the SQS queue of settlements that the store did not take; unset = files in SLUICE_DATA_DIR", func(c *Config) *string { return &c.LateQueue }, httpsURL),
+		text("SLUICE_ARCHIVE_BUCKET", "", "S3 bucket of the usage archive; unset = files in SLUICE_DATA_DIR", func(c *Config) *string { return &c.ArchiveBucket }, nil),
 		hidden("SLUICE_ADMIN_TOKEN", "token of the admin API, 16 characters or more; generated and printed once when unset", func(c *Config) *secret.Value { return &c.AdminToken }, AdminToken),
 		text("SLUICE_ADMIN_SECRET", "", "ARN of the Secrets Manager secret that holds the token of the admin API", func(c *Config) *string { return &c.AdminSecret }, arn),
 		{

@@ -53,6 +53,10 @@ func Usage(p int) string { return inPartition("u:{", p, "}") }
 // Outbox is the STREAM of a partition's events that wait to be published.
 func Outbox(p int) string { return inPartition("e:{", p, "}") }
 
+// Cursors is the HASH that says how far a partition's records are rolled up and
+// archived, and since when its sums are kept.
+func Cursors(p int) string { return inPartition("r:{", p, "}") }
+
 // Rollup is the HASH of a partition's sums in one bucket of a grain (hour, day
 // or month).
 func Rollup(p int, grain, bucket string) string {

@@ -16,6 +16,7 @@ func TestKeys(t *testing.T) {
 		store.Done(5, 29400000):            "d:{5}:29400000",
 		store.Usage(12):                    "u:{12}",
 		store.Outbox(12):                   "e:{12}",
+		store.Cursors(12):                  "r:{12}",
 		store.Rollup(3, "day", "20261122"): "r:{3}:day:20261122",
 		store.Accounts():                   "a:{a}",
 		store.AccountsVersion():            "a:{a}:version",

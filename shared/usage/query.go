@@ -49,8 +49,9 @@ type Page struct {
 // Row is the sum of the records of one bucket and group. Tokens are those that
 // are known: a figure that the vendor did not give counts as zero.
 type Row struct {
-	Bucket       time.Time   `json:"bucket"` // its beginning
-	Group        []string    `json:"-"`      // values in the order of Query.GroupBy; "" = the record has none
+	Bucket       time.Time   `json:"bucket"`        // its beginning
+	UTC          bool        `json:"utc,omitempty"` // it has days or months of UTC in it: what is that old is not kept by hours
+	Group        []string    `json:"-"`             // values in the order of Query.GroupBy; "" = the record has none
 	Requests     int64       `json:"requests"`
 	Estimated    int64       `json:"estimated"` // requests with a figure that is not the vendor's
 	Unpriced     int64       `json:"unpriced"`  // requests whose cost lacks something

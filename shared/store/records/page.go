@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/shared/store"
+	"sluice/shared/store/rollup"
 	"sluice/shared/usage"
 )
 
@@ -59,16 +60,16 @@ func (u *Usage) Records(ctx context.Context, q usage.Query) (usage.Page, error) 
 // merge reads the streams of several partitions backwards, as one.
 type merge struct {
 	client  *store.Client
-	first   streamID // nothing before it is read
-	tails   tails    // those that have an entry left
-	reached position // of the entry that was popped last
+	first   store.EntryID // nothing before it is read
+	tails   tails         // those that have an entry left
+	reached position      // of the entry that was popped last
 }
 
 // tail is the part of a partition's stream that is yet to be read.
 type tail struct {
 	head    position // of entries[0]
 	entries []redis.XMessage
-	last    streamID // the newest that is not in entries
+	last    store.EntryID // the newest that is not in entries
 	batch   int64
 	done    bool // the stream has no more than entries
 }
@@ -93,7 +94,7 @@ func (t *tails) Pop() any {
 
 // open reads the first batch of every partition, after the cursor.
 func (m *merge) open(ctx context.Context, q *usage.Query, partitions []int) error {
-	first, last := bounds(q)
+	first, last := rollup.Bounds(q)
 	m.first = first
 	var after *position
 	if q.Cursor != "" {
@@ -106,7 +107,7 @@ func (m *merge) open(ctx context.Context, q *usage.Query, partitions []int) erro
 	all := make([]*tail, len(partitions))
 	for i, p := range partitions {
 		t := &tail{head: position{partition: p}, last: last, batch: firstBatch}
-		if after != nil && after.last(p).before(last) {
+		if after != nil && after.last(p).Before(last) {
 			t.last = after.last(p)
 		}
 		all[i] = t
@@ -139,14 +140,14 @@ func (m *merge) fill(ctx context.Context, all []*tail) error {
 		if len(t.entries) == 0 {
 			continue
 		}
-		oldest, err := parseStreamID(t.entries[len(t.entries)-1].ID)
+		oldest, err := store.ParseEntryID(t.entries[len(t.entries)-1].ID)
 		if err != nil {
 			return err
 		}
-		t.last = oldest.previous()
+		t.last = oldest.Previous()
 		t.done = t.done || oldest == m.first || oldest == t.last
 		t.batch = min(2*t.batch, maxBatch)
-		if t.head.id, err = parseStreamID(t.entries[0].ID); err != nil {
+		if t.head.id, err = store.ParseEntryID(t.entries[0].ID); err != nil {
 			return err
 		}
 	}
@@ -156,7 +157,7 @@ func (m *merge) fill(ctx context.Context, all []*tail) error {
 // pop takes the newest entry that is left.
 func (m *merge) pop(ctx context.Context) (usage.Record, error) {
 	t := m.tails[0]
-	_, r, err := record(&t.entries[0])
+	_, r, err := rollup.Record(&t.entries[0])
 	if err != nil {
 		return r, err
 	}
@@ -171,7 +172,7 @@ func (m *merge) pop(ctx context.Context) (usage.Record, error) {
 		heap.Pop(&m.tails)
 		return r, nil
 	}
-	t.head.id, err = parseStreamID(t.entries[0].ID)
+	t.head.id, err = store.ParseEntryID(t.entries[0].ID)
 	heap.Fix(&m.tails, 0)
 	return r, err
 }

@@ -1,7 +1,6 @@
 package records
 
 import (
-	"math"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -60,22 +59,6 @@ func FuzzParsePlace(f *testing.F) {
 			t.Errorf("%q reads back with %v (-first +again):\n%s", text, err, diff)
 		}
 	})
-}
-
-func TestStreamIDNeighbours(t *testing.T) {
-	for _, tt := range []struct{ id, next, previous streamID }{
-		{streamID{5, 7}, streamID{5, 8}, streamID{5, 6}},
-		{streamID{5, 0}, streamID{5, 1}, streamID{4, math.MaxUint64}},
-		{streamID{5, math.MaxUint64}, streamID{6, 0}, streamID{5, math.MaxUint64 - 1}},
-		{streamID{0, 0}, streamID{0, 1}, streamID{0, 0}},
-	} {
-		if tt.id.next() != tt.next || tt.id.previous() != tt.previous {
-			t.Errorf("%v: next %v, previous %v", tt.id, tt.id.next(), tt.id.previous())
-		}
-		if !tt.id.before(tt.next) || tt.next.before(tt.id) {
-			t.Errorf("%v and %v are out of order", tt.id, tt.next)
-		}
-	}
 }
 
 func FuzzParsePosition(f *testing.F) {
