@@ -202,8 +202,7 @@ func TestArchiveSlowWriter(t *testing.T) {
 	w.settle(all[:200]...)
 	w.clock = all[899].at.Add(24 * time.Hour)
 	reached, resume := make(chan struct{}), make(chan struct{})
-	slow := w.archiving(&shelf{})
-	slow = rollup.New(rollup.Options{
+	slow := rollup.New(rollup.Options{
 		Client: c, Object: rollup.Object{Records: 300, Span: 6 * time.Hour}, Now: func() time.Time { return w.clock },
 		Archive: putting(func(ctx context.Context, name string, body []byte) error {
 			select {
@@ -228,6 +227,9 @@ func TestArchiveSlowWriter(t *testing.T) {
 	close(resume)
 	if err := <-failed; err != nil {
 		t.Error(err)
+	}
+	if got, err := w.archiving(to).All(t.Context()); err != nil || got != (rollup.Result{}) {
+		t.Errorf("after both: %+v, %v; the slow one has moved the cursor back", got, err)
 	}
 	if diff := cmp.Diff(rows(t, all), to.lines(t)); diff != "" {
 		t.Errorf("(-records +archive)\n%s", diff)
