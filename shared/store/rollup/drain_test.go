@@ -228,8 +228,8 @@ func TestArchiveSlowWriter(t *testing.T) {
 	if err := <-failed; err != nil {
 		t.Error(err)
 	}
-	if got, err := w.archiving(to).All(t.Context()); err != nil || got != (rollup.Result{}) {
-		t.Errorf("after both: %+v, %v; the slow one has moved the cursor back", got, err)
+	if to.puts != len(to.objects)+1 {
+		t.Errorf("%d puts of %d objects: the slow one has moved the cursor back", to.puts, len(to.objects))
 	}
 	if diff := cmp.Diff(rows(t, all), to.lines(t)); diff != "" {
 		t.Errorf("(-records +archive)\n%s", diff)
