@@ -2,6 +2,7 @@ package rollup_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -145,6 +146,36 @@ func TestArchiversAgree(t *testing.T) {
 	}
 	close(resume)
 	if err := <-failed; err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(rows(t, all), to.lines(t)); diff != "" || !b.done {
+		t.Errorf("%v (-records +archive)\n%s", b.done, diff)
+	}
+}
+
+// A process that comes late to an object finds its entries partly removed: it leaves
+// the object alone.
+func TestArchiverTooLate(t *testing.T) {
+	s := storetest.Single(t)
+	w, to := newWorld(t, s.Client(t)), &shelf{}
+	all := history(200, start, 4*time.Hour, 7)
+	w.settle(all...)
+	w.clock = all[199].at.Add(24 * time.Hour)
+	full := &shelf{before: func(int) error { return errors.New("full") }}
+	if _, err := w.archiving(full).All(t.Context()); err == nil {
+		t.Fatal("the archive takes everything")
+	}
+	b := &between{is: has("xrange", "u:{7}0-0"), do: func() { // the first of the object's entries
+		if _, err := w.archiving(to).All(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := w.client.Redis().XTrimMaxLen(t.Context(), store.Usage(7), 100).Err(); err != nil {
+			t.Error(err)
+		}
+	}}
+	late := newWorld(t, hooked(t, s, b))
+	late.clock = w.clock
+	if _, err := late.archiving(to).All(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if diff := cmp.Diff(rows(t, all), to.lines(t)); diff != "" || !b.done {

@@ -202,8 +202,7 @@ func TestArchiveSlowWriter(t *testing.T) {
 	w.settle(all[:200]...)
 	w.clock = all[899].at.Add(24 * time.Hour)
 	reached, resume := make(chan struct{}), make(chan struct{})
-	slow := w.archiving(&shelf{})
-	slow = rollup.New(rollup.Options{
+	slow := rollup.New(rollup.Options{
 		Client: c, Object: rollup.Object{Records: 300, Span: 6 * time.Hour}, Now: func() time.Time { return w.clock },
 		Archive: putting(func(ctx context.Context, name string, body []byte) error {
 			select {
@@ -228,6 +227,9 @@ func TestArchiveSlowWriter(t *testing.T) {
 	close(resume)
 	if err := <-failed; err != nil {
 		t.Error(err)
+	}
+	if to.puts != len(to.objects)+1 {
+		t.Errorf("%d puts of %d objects: the slow one has moved the cursor back", to.puts, len(to.objects))
 	}
 	if diff := cmp.Diff(rows(t, all), to.lines(t)); diff != "" {
 		t.Errorf("(-records +archive)\n%s", diff)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
 
 	"sluice/shared/fault"
 	"sluice/shared/store"
@@ -23,14 +24,19 @@ import (
 func (w *world) buckets(p int) (hours, days, months []string) {
 	w.t.Helper()
 	at := func(g usage.Grain, layout string, each func(time.Time) time.Time) (found []string) {
-		for t := g.Start(start.AddDate(-2, 0, 0)); t.Before(start.AddDate(2, 0, 0)); t = each(t) {
-			name := t.Format(layout)
-			n, err := w.client.Redis().Exists(w.t.Context(), store.Rollup(p, string(g), name)).Result()
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			if n > 0 {
-				found = append(found, name)
+		pipe := w.client.Redis().Pipeline()
+		var names []string
+		for t := g.Start(start.AddDate(0, -1, 0)); t.Before(start.AddDate(2, 0, 0)); t = each(t) {
+			names = append(names, t.Format(layout))
+			pipe.Exists(w.t.Context(), store.Rollup(p, string(g), t.Format(layout)))
+		}
+		cmds, err := pipe.Exec(w.t.Context())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for i, cmd := range cmds {
+			if cmd.(*redis.IntCmd).Val() > 0 {
+				found = append(found, names[i])
 			}
 		}
 		return found
@@ -151,6 +157,27 @@ func TestRetentionWithClockAhead(t *testing.T) {
 	w.holds(usage.Query{Grain: usage.Hour}, all)
 	w.roll()
 	w.holds(usage.Query{Grain: usage.Hour}, all)
+}
+
+// A long past is removed in steps, and between them sums are right.
+func TestRetentionInSteps(t *testing.T) {
+	w := newWorld(t, storetest.Single(t).Client(t))
+	var all []settled
+	for i, years := range []int{6, 4, 0} {
+		all = append(all, settled{5, start.AddDate(-years, 0, 0), 1, usage.Record{Call: fmt.Sprint(i), Cost: 1}})
+	}
+	w.settle(all...)
+	w.roll()
+	for _, g := range []usage.Grain{usage.Hour, usage.Day, usage.Month} {
+		w.holds(usage.Query{Grain: g, From: start.AddDate(-4, 0, -1)}, all)
+	}
+	for range 5 {
+		w.roll()
+	}
+	if hours, days, months := w.buckets(5); len(hours) != 1 || len(days) != 1 || len(months) != 1 || w.stored(5) != 1 {
+		t.Errorf("%v, %v, %v and %d records", hours, days, months, w.stored(5))
+	}
+	w.holds(usage.Query{Grain: usage.Month}, all)
 }
 
 // What is old stays in the stream until the archive has it.
