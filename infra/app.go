@@ -43,6 +43,7 @@ func newApp(app awscdk.App, s *Switches, b Built, h *held) awscdk.Stack {
 		newGateway(stack, s, b, h, a)
 	}
 	newSweep(stack, s, b, h, a)
+	newRollup(stack, s, b, h, a)
 	output(stack, "Host", &s.Streamer)
 	output(stack, "Profile", &s.Profile)
 	output(stack, "AdminTokenSecret", h.adminToken.SecretArn())

@@ -11,35 +11,66 @@ import (
 
 const (
 	functionMemory  = 256 // MiB
+	rollupMemory    = 512 // MiB
 	functionTimeout = 120 // seconds; after an outage the sweep looks twice, 40 s apart
 )
 
 // newSweep settles calls whose process died, should no other process do it, and
 // what the store did not take.
 func newSweep(stack awscdk.Stack, s *Switches, b Built, h *held, a *alarms) {
-	dead := deadLetters(stack, "SweepDeadLetters")
-	logs := logGroup(stack, "SweepLogs", s)
-	role := functionRole(stack, "SweepRole", logs, signIn(h), trace(), allow(on(dead.QueueArn()), "sqs:SendMessage"),
-		allow(on(h.late.QueueArn()), "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"))
-	sweep := awslambda.NewFunction(stack, str("Sweep"), &awslambda.FunctionProps{
-		Description: str("Sluice: settles the calls of processes that died"),
-		Runtime:     awslambda.Runtime_PROVIDED_AL2023(), Architecture: awslambda.Architecture_ARM_64(),
-		Code: awslambda.Code_FromAsset(&b.Sweep, nil), Handler: str("bootstrap"),
-		Timeout: awscdk.Duration_Seconds(num(functionTimeout)), MemorySize: num(functionMemory),
-		Role: role, LogGroup: logs, Tracing: awslambda.Tracing_ACTIVE,
-		Vpc: h.net.vpc, VpcSubnets: h.net.private, Ipv6AllowedForDualStack: ptr(s.VPC == ""),
-		SecurityGroups:  &[]awsec2.ISecurityGroup{imported(stack, "FunctionGroup", h.net.functions)},
-		Environment:     with(storeSettings(h), nil),
-		DeadLetterQueue: dead, RetryAttempts: num(1), MaxEventAge: awscdk.Duration_Minutes(num(5)),
-	})
+	sweep, role := newFunction(stack, s, h, a, job{
+		id: "Sweep", name: "sweep", what: "settles the calls of processes that died, and late settlements",
+		code: b.Sweep, rate: "rate(1 minute)", memory: functionMemory,
+	}, allow(on(h.late.QueueArn()), "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"))
 	awslambda.NewCfnEventSourceMapping(stack, str("LateSettlements"), &awslambda.CfnEventSourceMappingProps{
 		FunctionName: sweep.FunctionName(), EventSourceArn: h.late.QueueArn(), BatchSize: num(10),
 		FunctionResponseTypes: strs("ReportBatchItemFailures"),
 	}).Node().AddDependency(role)
-	schedule(stack, "SweepSchedule", "rate(1 minute)", "sweep", sweep, dead)
-	a.function(stack, "Sweep", sweep, dead)
 	a.letters(stack, "LateLostAlarm", "late settlements cannot be made: see their dead letters", h.lateDead)
 	output(stack, "SweepFunction", sweep.FunctionName())
+}
+
+// newRollup adds usage up, archives it and removes what is old.
+func newRollup(stack awscdk.Stack, s *Switches, b Built, h *held, a *alarms) {
+	newFunction(stack, s, h, a, job{
+		id: "Rollup", name: "rollup", what: "adds usage up, archives it and removes what is old",
+		code: b.Rollup, rate: "rate(5 minutes)", memory: rollupMemory,
+		env: map[string]*string{"SLUICE_ARCHIVE_BUCKET": h.archive.BucketName()},
+	},
+		allow(on(str("%s/usage/*", *h.archive.BucketArn())), "s3:PutObject"),
+		throughS3(h, "kms:GenerateDataKey", "kms:Decrypt"),
+	)
+}
+
+// job is a function that a schedule starts.
+type job struct {
+	id, name, what string
+	code           string // folder with its bootstrap
+	rate           string // of the schedule
+	memory         int    // MiB
+	env            map[string]*string
+}
+
+// newFunction is the function of a job, in the VPC, with its schedule and alarms. It
+// signs in to the store; what else it may do is said here.
+func newFunction(stack awscdk.Stack, s *Switches, h *held, a *alarms, j job, may ...awsiam.PolicyStatement) (awslambda.Function, awsiam.Role) {
+	dead := deadLetters(stack, j.id+"DeadLetters")
+	logs := logGroup(stack, j.id+"Logs", s)
+	role := functionRole(stack, j.id+"Role", logs, append(may, signIn(h), trace(), allow(on(dead.QueueArn()), "sqs:SendMessage"))...)
+	function := awslambda.NewFunction(stack, str(j.id), &awslambda.FunctionProps{
+		Description: str("Sluice: " + j.what),
+		Runtime:     awslambda.Runtime_PROVIDED_AL2023(), Architecture: awslambda.Architecture_ARM_64(),
+		Code: awslambda.Code_FromAsset(&j.code, nil), Handler: str("bootstrap"),
+		Timeout: awscdk.Duration_Seconds(num(functionTimeout)), MemorySize: num(j.memory),
+		Role: role, LogGroup: logs, Tracing: awslambda.Tracing_ACTIVE,
+		Vpc: h.net.vpc, VpcSubnets: h.net.private, Ipv6AllowedForDualStack: ptr(s.VPC == ""),
+		SecurityGroups:  &[]awsec2.ISecurityGroup{imported(stack, j.id+"Group", h.net.functions)},
+		Environment:     with(storeSettings(h), j.env),
+		DeadLetterQueue: dead, RetryAttempts: num(1), MaxEventAge: awscdk.Duration_Minutes(num(5)),
+	})
+	schedule(stack, j.id+"Schedule", j.rate, j.name, function, dead)
+	a.function(stack, j.id, function, dead)
+	return function, role
 }
 
 // schedule has EventBridge Scheduler start a function, which gets events.Tick.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -363,15 +364,22 @@ func TestSettingsAreRead(t *testing.T) {
 	})
 }
 
-func TestScheduleSendsATick(t *testing.T) {
-	d := synth(t, profiles()[Small])
-	input := d.one(t, "AWS::Scheduler::Schedule").get("Target.Input").(string)
-	input = strings.ReplaceAll(input, "<aws.scheduler.scheduled-time>", "2026-11-26T18:30:00Z") // as Scheduler does
-	dec := json.NewDecoder(strings.NewReader(input))
-	dec.DisallowUnknownFields()
-	var tick events.Tick
-	if err := dec.Decode(&tick); err != nil || tick.Job != "sweep" || tick.Scheduled.IsZero() {
-		t.Errorf("%s: %+v, %v", input, tick, err)
+func TestSchedulesSendTicks(t *testing.T) {
+	var jobs []string
+	for _, r := range synth(t, profiles()[Small]).all("AWS::Scheduler::Schedule") {
+		input := r.get("Target.Input").(string)
+		input = strings.ReplaceAll(input, "<aws.scheduler.scheduled-time>", "2026-11-26T18:30:00Z") // as Scheduler does
+		dec := json.NewDecoder(strings.NewReader(input))
+		dec.DisallowUnknownFields()
+		var tick events.Tick
+		if err := dec.Decode(&tick); err != nil || tick.Scheduled.IsZero() {
+			t.Errorf("%s: %+v, %v", input, tick, err)
+		}
+		jobs = append(jobs, tick.Job)
+	}
+	slices.Sort(jobs)
+	if !slices.Equal(jobs, []string{"rollup", "sweep"}) {
+		t.Errorf("jobs %v", jobs)
 	}
 }
 

@@ -35,12 +35,18 @@ func trace() awsiam.PolicyStatement {
 	return allow(everything(), "xray:PutTraceSegments", "xray:PutTelemetryRecords")
 }
 
+// throughS3 allows using the key of the buckets, by way of S3 only.
+func throughS3(h *held, actions ...string) awsiam.PolicyStatement {
+	s := allow(on(h.data.KeyArn()), actions...)
+	s.AddCondition(str("StringEquals"), map[string]any{"kms:ViaService": str("s3.%s.%s", *h.stack.Region(), *h.stack.UrlSuffix())})
+	return s
+}
+
 // relayMay is what the relay may do, on either host.
 func relayMay(s *Switches, h *held) []awsiam.PolicyStatement {
 	seal := allow(on(h.master.KeyArn()), "kms:Encrypt", "kms:Decrypt")
 	seal.AddCondition(str("StringEquals"), map[string]any{"kms:EncryptionContext:sluice": "data-key"})
-	bucketKey := allow(on(h.data.KeyArn()), "kms:GenerateDataKey", "kms:Decrypt")
-	bucketKey.AddCondition(str("StringEquals"), map[string]any{"kms:ViaService": str("s3.%s.%s", *h.stack.Region(), *h.stack.UrlSuffix())})
+	bucketKey := throughS3(h, "kms:GenerateDataKey", "kms:Decrypt")
 	may := []awsiam.PolicyStatement{
 		signIn(h), trace(), seal, bucketKey,
 		allow(on(str("%s/config/*", *h.config.BucketArn())), "s3:GetObject", "s3:PutObject"),

@@ -53,7 +53,7 @@ func TestLambda(t *testing.T) {
 	d := synth(t, profiles()[Lambda])
 	for kind, want := range map[string]int{
 		"AWS::EC2::NatGateway": 0, "AWS::EC2::EgressOnlyInternetGateway": 1, "AWS::ECS::Service": 0,
-		"AWS::ElasticLoadBalancingV2::LoadBalancer": 0, "AWS::ApiGateway::RestApi": 1, "AWS::Lambda::Url": 0, "AWS::Lambda::Function": 2,
+		"AWS::ElasticLoadBalancingV2::LoadBalancer": 0, "AWS::ApiGateway::RestApi": 1, "AWS::Lambda::Url": 0, "AWS::Lambda::Function": 3,
 	} {
 		if got := d.count(kind); got != want {
 			t.Errorf("%d × %s, want %d", got, kind, want)

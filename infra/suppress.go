@@ -40,9 +40,9 @@ func suppressApp(stack awscdk.Stack) {
 		},
 	}, {
 		Id:     str("AwsSolutions-IAM5"),
-		Reason: str("The config log is one object an entry, all of them below this prefix of one bucket."),
+		Reason: str("The config log is one object an entry, the archive one a batch, all of them below one prefix of one bucket."),
 		AppliesTo: &[]any{
-			&cdknag.RegexAppliesTo{Regex: str(`/^Resource::.*\/config\/\*$/g`)},
+			&cdknag.RegexAppliesTo{Regex: str(`/^Resource::.*\/(config|usage)\/\*$/g`)},
 		},
 	}}, no())
 }

@@ -203,8 +203,8 @@ func flags(t *testing.T) map[string]any {
 func artifacts(t *testing.T) Built {
 	t.Helper()
 	dir := t.TempDir()
-	b := Built{Digest: "sha256:" + strings.Repeat("ab", 32), Relay: filepath.Join(dir, "relay"), Sweep: filepath.Join(dir, "sweep")}
-	for _, folder := range []string{b.Relay, b.Sweep} {
+	b := Built{Digest: "sha256:" + strings.Repeat("ab", 32), Relay: filepath.Join(dir, "relay"), Sweep: filepath.Join(dir, "sweep"), Rollup: filepath.Join(dir, "rollup")}
+	for _, folder := range []string{b.Relay, b.Sweep, b.Rollup} {
 		if err := os.Mkdir(folder, 0o700); err != nil {
 			t.Fatal(err)
 		}

@@ -103,6 +103,9 @@ func (p *product) ground(ctx context.Context) (o node.Options, err error) {
 	}
 	p.closers = append(p.closers, queue.Close)
 	o.Late = queue
+	if o.Archive, err = archive.OpenFolder(filepath.Join(c.DataDir, "archive")); err != nil {
+		return o, err
+	}
 	if torn := changes.Torn(); torn > 0 {
 		p.log.WarnContext(ctx, "the config log ended within an entry that was never acknowledged; it was removed", "bytes", torn)
 	}

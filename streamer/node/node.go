@@ -33,6 +33,7 @@ import (
 	"sluice/shared/store/accounts"
 	"sluice/shared/store/ledger"
 	"sluice/shared/store/records"
+	"sluice/shared/store/rollup"
 	"sluice/shared/vault"
 	"sluice/streamer/relay"
 )
@@ -45,6 +46,9 @@ type Options struct {
 	Master    vault.Wrapper // seals credentials and the config log
 	ConfigLog ConfigLog
 	Late      Late
+	// Archive takes usage records for good, and has this process roll them up; nil =
+	// another one does both.
+	Archive rollup.Archive
 	// AdminToken opens the admin API, or the token whose SHA-256 in hex is AdminSum.
 	AdminToken secret.Value
 	AdminSum   string
@@ -81,7 +85,8 @@ type Node struct {
 	sweeper  *ledger.Sweeper
 	accounts *accounts.Store
 	ledger   *ledger.Ledger
-	emitter  *emf.Emitter // nil = none
+	emitter  *emf.Emitter   // nil = none
+	roller   *rollup.Roller // nil = none
 }
 
 // Open connects to the store and wires the parts.
@@ -112,6 +117,9 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 	n.sealer = credential.New(sealing)
 	n.ledger, n.accounts = ledger.New(client), accounts.New(client)
 	n.sweeper = ledger.NewSweeper(n.ledger, n.accounts, o.Logger)
+	if o.Archive != nil {
+		n.roller = rollup.New(rollup.Options{Client: client, Archive: o.Archive, Logger: o.Logger})
+	}
 	n.relay = n.newRelay(prices, ways)
 	if o.Settings.EMFEvery > 0 {
 		n.emitter, err = newEmitter(n.relay, o.Metrics)
@@ -170,7 +178,11 @@ func (n *Node) Serve(drain, abort context.Context, listening func(net.Addr)) err
 	if err != nil {
 		return fmt.Errorf("SLUICE_LISTEN=%s: %w", n.o.Settings.Listen, err)
 	}
-	stop, err := n.start(drain, n.sweeper.Run)
+	jobs := []func(context.Context){n.sweeper.Run}
+	if n.roller != nil {
+		jobs = append(jobs, n.roller.Run)
+	}
+	stop, err := n.start(drain, jobs...)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
