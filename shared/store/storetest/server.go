@@ -303,7 +303,6 @@ func answers(addr string) error {
 
 // assignSlots makes a cluster of the nodes and waits until all of them say so.
 func (s *Server) assignSlots() error {
-	const slots = 16384
 	ctx := context.Background()
 	for i, n := range s.nodes {
 		c := redis.NewClient(&redis.Options{Addr: n.addr})
