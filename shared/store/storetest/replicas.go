@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -205,6 +206,30 @@ func (r *Replicas) URL(user string) secret.Value {
 		user += ":any@"
 	}
 	return secret.New("redis://" + user + strings.Join(hosts, ","))
+}
+
+// Direct is a client that goes past the proxies, closed when the test ends: for a
+// test that looks at what is stored while the proxies are at work.
+func (r *Replicas) Direct(t testing.TB) *redis.ClusterClient {
+	t.Helper()
+	behind := make(map[string]string, len(r.nodes))
+	var announced []string
+	for i, p := range r.Proxies {
+		behind[p.Addr] = r.nodes[i].addr
+		announced = append(announced, p.Addr)
+	}
+	c := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: announced, ClusterStateReloadInterval: time.Second,
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, behind[addr])
+		},
+	})
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
 }
 
 // Primary is the node that is the primary of a shard now, Replica the other one.
