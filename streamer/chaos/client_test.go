@@ -53,9 +53,18 @@ func leaving(r *rand.Rand) order {
 	return o
 }
 
+// lengthy is an order of a stream of some seconds, so that it runs when something
+// breaks, or a usual one.
+func lengthy(r *rand.Rand) order {
+	if r.IntN(3) == 0 {
+		return usual(r)
+	}
+	return order{kind: stream, most: 8000, script: fmt.Sprintf("output=%d delay=%dms", 150+r.IntN(250), 40+r.IntN(40))}
+}
+
 // place sends the order to a process and notes what its client gets to see.
 func (a *arena) place(ctx context.Context, p *process, k key, o order, c *call) {
-	c.Process, c.Kind, c.Model = p.number, o.kind, model
+	c.Process, c.Kind, c.Model, c.Script = p.number, o.kind, model, o.script
 	ctx, cancel := context.WithTimeout(ctx, clientPatience)
 	defer cancel()
 	path := "/v1/messages"

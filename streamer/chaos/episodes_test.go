@@ -15,12 +15,13 @@ const (
 	corrections  part = "a late settlement corrects what the sweep wrote"
 	confirmation part = "a settlement counts when a later beat has confirmed it"
 	lateQueue    part = "settlements that Redis does not take are kept and drained"
+	doubt        part = "a success without an answer is an attempt of unknown cost"
 	topology     part = "clients of Redis learn of a promotion in seconds"
 )
 
 // missing are the parts that the product lacks still. Episodes that need one are not
 // in the short form; a full run plays them, and says how they fail.
-var missing = []part{corrections, confirmation, lateQueue, topology}
+var missing = []part{corrections, confirmation, lateQueue, topology, doubt}
 
 // episode is one kind of fault.
 type episode struct {
@@ -34,12 +35,13 @@ type episode struct {
 	faults func(*scene)
 }
 
-// outage is how long Redis is away.
+// outage is how long Redis is away: longer than a process tries by itself to settle a
+// call, or longer than a lease as well.
 func (a *arena) outage() time.Duration {
 	if a.long {
 		return 60 * time.Second
 	}
-	return 8 * time.Second
+	return 15 * time.Second
 }
 
 // episodes are all faults. An episode undoes what it did, or leaves that to calm.
@@ -48,21 +50,22 @@ func (a *arena) episodes() []*episode {
 	return []*episode{
 		{name: "aborts", quick: true, calls: 60, lasts: 2 * time.Second, order: abort},
 		{name: "cuts", quick: true, calls: 80, lasts: 2 * time.Second, order: cut, faults: nursing},
+		{name: "rubbish", needs: []part{doubt}, calls: 80, lasts: 2 * time.Second, order: rubbish, faults: nursing},
 		{name: "stalls", calls: 50, lasts: while, order: stall, faults: nursing},
 		{name: "storm", quick: true, calls: 90, lasts: 2 * time.Second, order: storm, faults: nursing},
 		{name: "latency", calls: 100, lasts: while, faults: latency},
 		{name: "replies", quick: true, calls: 90, lasts: 2 * time.Second, faults: replies},
-		{name: "shard", calls: 100, lasts: 6 * time.Second, needs: []part{lateQueue}, faults: shardAway},
-		{name: "partition", calls: 100, lasts: 6 * time.Second, needs: []part{lateQueue}, faults: partition},
+		{name: "shard", calls: 100, lasts: 6 * time.Second, needs: []part{lateQueue}, order: lengthy, faults: shardAway},
+		{name: "partition", calls: 100, lasts: 6 * time.Second, needs: []part{lateQueue}, order: lengthy, faults: partition},
 		{name: "terminate", quick: true, calls: 80, lasts: 3 * time.Second, faults: terminate},
 		{name: "kill", quick: true, deaths: true, calls: 80, lasts: 3 * time.Second, faults: kill},
 		{name: "kills", deaths: true, calls: 120, lasts: 8 * time.Second, faults: kills},
-		{name: "freeze", deaths: true, needs: []part{corrections}, calls: 120, lasts: leaseTTL + 15*time.Second, faults: freeze},
-		{name: "failover", needs: []part{lateQueue, confirmation, topology}, calls: 140, lasts: 20 * time.Second, faults: failover},
-		{name: "lost-writes", needs: []part{lateQueue, confirmation, topology}, calls: 140, lasts: 20 * time.Second, faults: lostWrites},
-		{name: "refused", needs: []part{lateQueue}, calls: 140, lasts: a.outage() + while, faults: refused},
-		{name: "frozen", needs: []part{lateQueue, corrections}, calls: 140, lasts: a.outage() + while, faults: frozen},
-		{name: "disk-full", needs: []part{lateQueue}, calls: 120, lasts: 12 * time.Second, faults: diskFull},
+		{name: "freeze", deaths: true, needs: []part{corrections}, calls: 160, lasts: leaseTTL + 15*time.Second, order: lengthy, faults: freeze},
+		{name: "failover", needs: []part{lateQueue, confirmation, topology}, calls: 140, lasts: 20 * time.Second, order: lengthy, faults: failover},
+		{name: "lost-writes", needs: []part{lateQueue, confirmation, topology}, calls: 140, lasts: 20 * time.Second, order: lengthy, faults: lostWrites},
+		{name: "refused", needs: []part{lateQueue}, calls: 140, lasts: a.outage() + while, order: lengthy, faults: refused},
+		{name: "frozen", needs: []part{lateQueue, corrections}, calls: 140, lasts: a.outage() + while, order: lengthy, faults: frozen},
+		{name: "disk-full", needs: []part{lateQueue}, calls: 120, lasts: 12 * time.Second, order: lengthy, faults: diskFull},
 		{name: "clock", calls: 80, lasts: 3 * time.Second, faults: clock},
 	}
 }
@@ -86,8 +89,12 @@ func spoil(r *rand.Rand, percent int, faults ...string) order {
 // cut is a vendor whose answers end without their end.
 func cut(r *rand.Rand) order {
 	at := r.IntN(12)
-	return spoil(r, 50, fmt.Sprintf("cut=%d", at), fmt.Sprintf("end=%d", at), fmt.Sprintf("error=overloaded_error at=%d", at), "reset=1", "garbage=1", "empty=1")
+	return spoil(r, 50, fmt.Sprintf("cut=%d", at), fmt.Sprintf("end=%d", at), fmt.Sprintf("error=overloaded_error at=%d", at), "reset=1")
 }
+
+// rubbish is a vendor whose answer is a success without an answer: what it did for
+// that, nobody can tell.
+func rubbish(r *rand.Rand) order { return spoil(r, 50, "garbage=1", "empty=1") }
 
 // stall is a vendor that falls silent, or begins too late.
 func stall(r *rand.Rand) order {
@@ -149,7 +156,7 @@ func partition(s *scene) {
 // terminate ends a process as a deployment does: what runs in it is answered.
 func terminate(s *scene) {
 	s.after(0.3)
-	p := s.fleet[s.rand.IntN(processes)]
+	p := s.busy()
 	if code := p.terminate(); code != 0 {
 		s.fail("process %d ended with %d after SIGTERM", p.number, code)
 	}
@@ -158,15 +165,16 @@ func terminate(s *scene) {
 // kill is kill -9, and a new process in its place.
 func kill(s *scene) {
 	s.after(0.3)
-	s.fleet[s.rand.IntN(processes)].kill()
+	s.busy().kill()
 }
 
-// kills ends every process in turn, each a moment after the one before is back.
+// kills ends processes one after the other, each a moment after the one before is back.
 func kills(s *scene) {
-	for i, n := range s.rand.Perm(processes) {
+	for i := range processes {
 		s.after(0.2 * float64(i+1))
-		s.fleet[n].kill()
-		s.fleet[n].start()
+		p := s.busy()
+		p.kill()
+		p.start()
 	}
 }
 
@@ -174,7 +182,7 @@ func kills(s *scene) {
 // others have settled its calls.
 func freeze(s *scene) {
 	s.after(0.1)
-	p := s.fleet[s.rand.IntN(processes)]
+	p := s.busy()
 	p.freeze()
 	s.wait(leaseTTL + sweepEvery + 2*time.Second)
 	p.thaw()

@@ -34,7 +34,7 @@ const (
 type call struct {
 	ID, Key, Owner string
 	Kind           kind
-	Model          string
+	Model, Script  string
 	Process        int
 	Begun, Ended   time.Time
 	Saw            saw

@@ -84,7 +84,7 @@ func (j *judge) call(c *call) {
 		return
 	}
 	if len(rows) != worked {
-		j.blame(billed, "%s: %d rows of %d attempts that the vendor worked on", c.describe(), len(rows), worked)
+		j.blame(billed, "%s: %d rows of %d attempts that the vendor worked on; its answers: %v", c.describe(), len(rows), worked, j.Arrivals[c.ID])
 		return
 	}
 	finished := slices.IndexFunc(charges, func(b simulator.Charge) bool { return b.Finished })
@@ -102,7 +102,7 @@ func (j *judge) call(c *call) {
 }
 
 func (c *call) describe() string {
-	return fmt.Sprintf("%s %s (process %d, saw %s %d %s)", c.Kind, c.ID, c.Process, c.Saw, c.Status, c.Detail)
+	return fmt.Sprintf("%s %s (%s; process %d, saw %s %d %s)", c.Kind, c.ID, c.Script, c.Process, c.Saw, c.Status, c.Detail)
 }
 
 // free is what must be of a call that the vendor did not work on.

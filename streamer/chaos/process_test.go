@@ -69,7 +69,8 @@ type process struct {
 	client   *http.Client
 	log      *transcript
 
-	up atomic.Bool // a balancer would send calls here
+	up     atomic.Bool  // a balancer would send calls here
+	flight atomic.Int64 // calls of clients that run here
 
 	mu    sync.Mutex
 	cmd   *exec.Cmd

@@ -89,7 +89,9 @@ func (s *scene) work(ctx context.Context) {
 		c := &s.calls[i]
 		*c = call{ID: fmt.Sprintf("%s-%d", s.episode.name, i), Key: k.ID, Owner: k.Team, Begun: time.Now()}
 		p := s.pick(r)
+		p.flight.Add(1)
 		s.place(ctx, p, k, o, c)
+		p.flight.Add(-1)
 		c.Ended = time.Now()
 		c.Killed = p.killedWithin(c.Begun, c.Ended)
 		if c.Saw == broke && p.frozenWithin(c.Begun, c.Ended) {
@@ -121,6 +123,17 @@ func (s *scene) after(share float64) {
 	s.t.Helper()
 	want := int64(share * float64(len(s.keys)))
 	eventually(s.t, 2*patience+s.episode.lasts, "calls began", func() bool { return s.began.Load() >= want })
+}
+
+// busy is a process of those that are up, once several calls run in it.
+func (s *scene) busy() *process {
+	s.t.Helper()
+	const several = 2
+	p := s.pick(s.rand)
+	eventually(s.t, patience, "calls run in the process", func() bool {
+		return p.flight.Load() >= several || s.began.Load() >= int64(len(s.keys))
+	})
+	return p
 }
 
 // fail notes that the episode did not go as it should.

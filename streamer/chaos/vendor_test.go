@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"bytes"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -49,13 +50,14 @@ func (v *vendor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v.mu.Lock()
 	v.arrivals[id] = append(v.arrivals[id], status)
 	v.mu.Unlock()
-	v.sim.ServeHTTP(&noting{w, status}, r)
+	v.sim.ServeHTTP(&noting{ResponseWriter: w, status: status}, r)
 }
 
 // noting notes the status of an answer.
 type noting struct {
 	http.ResponseWriter
 	status *atomic.Int64
+	wrote  bool
 }
 
 func (w *noting) WriteHeader(status int) {
@@ -63,8 +65,18 @@ func (w *noting) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// Write notes a refusal that comes as the first event of a stream, after a status of
+// 200: the vendor did no work then either, and its client can see that.
 func (w *noting) Write(b []byte) (int, error) {
-	w.status.CompareAndSwap(0, http.StatusOK)
+	const overloaded = 529
+	status := int64(http.StatusOK)
+	if bytes.HasPrefix(b, []byte("event: error\n")) {
+		status = overloaded
+	}
+	if !w.wrote && w.status.Load() <= http.StatusOK {
+		w.status.Store(status)
+	}
+	w.wrote = true
 	return w.ResponseWriter.Write(b)
 }
 
