@@ -247,6 +247,10 @@ func diskFull(s *scene) {
 	for _, p := range s.redis.Proxies {
 		p.Down(false)
 	}
+	s.after(1)
+	if code := full.terminate(); code != 0 { // and calm gives it its disk back
+		s.fail("process %d ended with %d after its disk was full", full.number, code)
+	}
 }
 
 // clock steps the vendor's clock back and forth by up to two hours. The clocks of
