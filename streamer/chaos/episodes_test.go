@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -86,15 +87,21 @@ func spoil(r *rand.Rand, percent int, faults ...string) order {
 	return o
 }
 
-// cut is a vendor whose answers end without their end.
+// cut is a vendor whose answers break off.
 func cut(r *rand.Rand) order {
 	at := r.IntN(12)
-	return spoil(r, 50, fmt.Sprintf("cut=%d", at), fmt.Sprintf("end=%d", at), fmt.Sprintf("error=overloaded_error at=%d", at), "reset=1")
+	o := spoil(r, 50, fmt.Sprintf("cut=%d", at), fmt.Sprintf("end=%d", at), fmt.Sprintf("error=overloaded_error at=%d", at), "reset=1")
+	if o.kind == plain {
+		o.script = strings.Replace(o.script, "end=", "cut=", 1) // the other is rubbish
+	}
+	return o
 }
 
-// rubbish is a vendor whose answer is a success without an answer: what it did for
-// that, nobody can tell.
-func rubbish(r *rand.Rand) order { return spoil(r, 50, "garbage=1", "empty=1") }
+// rubbish is a vendor whose answer is a success without an answer, or half of one that
+// ends as if it were whole: what it did for that, nobody can tell.
+func rubbish(r *rand.Rand) order {
+	return spoil(r, 50, "garbage=1", "empty=1", fmt.Sprintf("end=%d", r.IntN(3)))
+}
 
 // stall is a vendor that falls silent, or begins too late.
 func stall(r *rand.Rand) order {
