@@ -153,7 +153,9 @@ func (a *arena) leased(ctx context.Context) ([]string, error) {
 	}
 	var calls []string
 	for _, id := range a.accounts {
-		some, err := a.direct.ZRangeByScore(ctx, store.AccountLeases(id), &redis.ZRangeBy{Min: strconv.FormatInt(now.UnixMilli(), 10), Max: "+inf"}).Result()
+		some, err := a.direct.ZRangeArgs(ctx, redis.ZRangeArgs{
+			Key: store.AccountLeases(id), ByScore: true, Start: now.UnixMilli(), Stop: "+inf",
+		}).Result()
 		if err != nil {
 			return nil, err
 		}

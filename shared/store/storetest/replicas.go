@@ -283,7 +283,7 @@ func (r *Replicas) FailOver(t testing.TB, shard int) {
 			continue
 		}
 		err := eventually(func() error {
-			return r.on(i, func(c *redis.Client) error { return owns(c, shard*slots/r.shards, port) })
+			return r.on(i, func(c *redis.Client) error { return owns(c, int64(shard*slots/r.shards), port) })
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -291,11 +291,19 @@ func (r *Replicas) FailOver(t testing.TB, shard int) {
 	}
 }
 
-// owns errs unless a node sees a slot at the primary that announces the port.
-func owns(c *redis.Client, slot int, port string) error {
-	ranges, err := c.ClusterSlots(context.Background()).Result()
-	for _, s := range ranges {
-		if s.Start <= slot && slot <= s.End && len(s.Nodes) > 0 && strings.HasSuffix(s.Nodes[0].Addr, ":"+port) {
+// owns errs unless a node sees the primary that announces the port as the owner of a
+// slot. It reads CLUSTER SLOTS, which is what clients go by.
+func owns(c *redis.Client, slot int64, port string) error {
+	ranges, err := c.Do(context.Background(), "cluster", "slots").Slice()
+	for _, r := range ranges {
+		span, _ := r.([]any)
+		if len(span) < 3 {
+			continue
+		}
+		first, _ := span[0].(int64)
+		last, _ := span[1].(int64)
+		primary, _ := span[2].([]any)
+		if first <= slot && slot <= last && len(primary) > 1 && fmt.Sprint(primary[1]) == port {
 			return nil
 		}
 	}
