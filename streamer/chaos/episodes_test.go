@@ -29,6 +29,7 @@ type episode struct {
 	name   string
 	quick  bool          // it is in the short form
 	deaths bool          // it leaves calls of a dead process
+	away   bool          // some process cannot reach some of Redis for a while
 	needs  []part        // beyond what the rest needs
 	calls  int           // made
 	lasts  time.Duration // from the first call to the last
@@ -56,17 +57,17 @@ func (a *arena) episodes() []*episode {
 		{name: "storm", quick: true, calls: 90, lasts: 2 * time.Second, order: storm, faults: nursing},
 		{name: "latency", calls: 100, lasts: while, faults: latency},
 		{name: "replies", quick: true, calls: 90, lasts: 2 * time.Second, faults: replies},
-		{name: "shard", calls: 100, lasts: 6 * time.Second, needs: []part{lateQueue}, order: lengthy, faults: shardAway},
-		{name: "partition", calls: 100, lasts: 6 * time.Second, needs: []part{lateQueue}, order: lengthy, faults: partition},
+		{name: "shard", away: true, calls: 100, lasts: 6 * time.Second, needs: []part{lateQueue}, order: lengthy, faults: shardAway},
+		{name: "partition", away: true, calls: 100, lasts: 6 * time.Second, needs: []part{lateQueue}, order: lengthy, faults: partition},
 		{name: "terminate", quick: true, calls: 80, lasts: 3 * time.Second, faults: terminate},
 		{name: "kill", quick: true, deaths: true, calls: 80, lasts: 3 * time.Second, faults: kill},
 		{name: "kills", deaths: true, calls: 120, lasts: 8 * time.Second, faults: kills},
 		{name: "freeze", deaths: true, needs: []part{corrections}, calls: 160, lasts: leaseTTL + 15*time.Second, order: lengthy, faults: freeze},
-		{name: "failover", needs: []part{lateQueue, confirmation, topology}, calls: 140, lasts: 20 * time.Second, order: lengthy, faults: failover},
-		{name: "lost-writes", needs: []part{lateQueue, confirmation, topology}, calls: 140, lasts: 20 * time.Second, order: lengthy, faults: lostWrites},
-		{name: "refused", needs: []part{lateQueue}, calls: 140, lasts: a.outage() + while, order: lengthy, faults: refused},
-		{name: "frozen", needs: []part{lateQueue, corrections}, calls: 140, lasts: a.outage() + while, order: lengthy, faults: frozen},
-		{name: "disk-full", needs: []part{lateQueue}, calls: 120, lasts: 12 * time.Second, order: lengthy, faults: diskFull},
+		{name: "failover", away: true, needs: []part{lateQueue, confirmation, topology}, calls: 140, lasts: 20 * time.Second, order: lengthy, faults: failover},
+		{name: "lost-writes", away: true, needs: []part{lateQueue, confirmation, topology}, calls: 140, lasts: 20 * time.Second, order: lengthy, faults: lostWrites},
+		{name: "refused", away: true, needs: []part{lateQueue}, calls: 140, lasts: a.outage() + while, order: lengthy, faults: refused},
+		{name: "frozen", away: true, needs: []part{lateQueue, corrections}, calls: 140, lasts: a.outage() + while, order: lengthy, faults: frozen},
+		{name: "disk-full", away: true, needs: []part{lateQueue}, calls: 120, lasts: 12 * time.Second, order: lengthy, faults: diskFull},
 		{name: "clock", calls: 80, lasts: 3 * time.Second, faults: clock},
 	}
 }
