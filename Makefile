@@ -11,7 +11,7 @@ WITH_CDK := export PATH="$$(.ci/node):$$PATH" &&
 ARGS     ?=
 
 .PHONY: help run build test test-infra short vet lint arch fuzz bench cover clean \
-	artifacts check synth diff deploy destroy verify-aws cost
+	chaos artifacts check synth diff deploy destroy verify-aws cost
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ lint: ## golangci-lint, pinned (the first run builds it, about 4 minutes)
 
 arch: ## hold the import rule
 	go test -count=1 -run TestImportsPointDown ./shared
+
+chaos: ## break everything the ledger stands on, for minutes (SEED=n, ONLY=kill,freeze, LONG=1: outages of 60 s)
+	@.ci/redis-server
+	go test -count=1 -timeout 60m -v -run TestChaos ./streamer/chaos -args -all $(if $(SEED),-seed=$(SEED)) $(if $(ONLY),-only=$(ONLY)) $(if $(LONG),-long)
 
 fuzz: ## run each fuzz target for FUZZTIME (20s)
 	@for pkg in $$(go list ./...); do \

@@ -2,11 +2,8 @@ package storetest
 
 import (
 	"bufio"
-	"errors"
-	"fmt"
 	"io"
 	"net"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -29,7 +26,10 @@ type Proxy struct {
 	drop     func(cmd []string) bool
 	delay    time.Duration
 	down     bool
-	conns    map[net.Conn]bool
+	quiet    bool
+	banished map[string]bool     // users
+	conns    map[net.Conn]string // open ones, with the user of a client that said so
+	starving chan struct{}       // closed when replicas are fed again; nil = they are
 
 	asking sync.Mutex    // held while drop is asked, so that it is asked one at a time
 	done   chan struct{} // closed when the test ends
@@ -42,7 +42,7 @@ func NewProxy(t testing.TB, target string) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{Addr: l.Addr().String(), target: target, conns: make(map[net.Conn]bool), done: make(chan struct{})}
+	p := &Proxy{Addr: l.Addr().String(), target: target, conns: make(map[net.Conn]string), banished: make(map[string]bool), done: make(chan struct{})}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -98,6 +98,42 @@ func (p *Proxy) Down(down bool) {
 	}
 }
 
+// Quiet stops the noting of commands, which would fill the memory in a long run.
+func (p *Proxy) Quiet() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.quiet = true
+}
+
+// Banish cuts the connections of clients that sign in as the user and refuses new
+// ones, until it is called with false: the others still reach the server.
+func (p *Proxy) Banish(user string, banished bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.banished[user] = banished
+	for c, of := range p.conns {
+		if banished && of == user {
+			_ = c.Close() // its reader sees the end
+		}
+	}
+}
+
+// Starve keeps from replicas that are connected through the proxy what the server
+// sends them, until it is called with false: then their connections are cut, and
+// what was kept never arrives. What clients were told was written meanwhile is lost
+// if the server dies before that.
+func (p *Proxy) Starve(starve bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case starve && p.starving == nil:
+		p.starving = make(chan struct{})
+	case !starve && p.starving != nil:
+		close(p.starving)
+		p.starving = nil
+	}
+}
+
 // Reset forgets what was counted.
 func (p *Proxy) Reset() {
 	p.mu.Lock()
@@ -138,13 +174,14 @@ func (p *Proxy) serve(client net.Conn) {
 	from, to := bufio.NewReaderSize(client, longestBurst), bufio.NewReader(server)
 	for {
 		burst, lose, err := p.burst(from)
-		if err != nil {
-			return
-		}
-		if !p.hold() {
+		if err != nil || !p.admits(client, burst.user) || !p.hold() {
 			return
 		}
 		if _, err := server.Write(burst.raw); err != nil {
+			return
+		}
+		if burst.replica {
+			p.feed(client, from, server)
 			return
 		}
 		for i := range burst.count {
@@ -157,6 +194,53 @@ func (p *Proxy) serve(client net.Conn) {
 			}
 		}
 	}
+}
+
+// admits notes as whom a client signed in and says whether it may go on.
+func (p *Proxy) admits(client net.Conn, user string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if user != "" {
+		p.conns[client] = user
+	}
+	return !p.banished[p.conns[client]]
+}
+
+// feed passes on what a replica and its server say to each other. That is no
+// exchange of commands and replies: the server speaks when it has something new.
+func (p *Proxy) feed(replica net.Conn, from io.Reader, server net.Conn) {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, _ = io.Copy(server, from) // either side may end it
+		_ = server.Close()
+	})
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := server.Read(buf)
+		if err != nil || !p.fed() {
+			break
+		}
+		if _, err := replica.Write(buf[:n]); err != nil {
+			break
+		}
+	}
+	_ = replica.Close()
+	wg.Wait()
+}
+
+// fed is false when the replica starved meanwhile, or the test ended.
+func (p *Proxy) fed() bool {
+	p.mu.Lock()
+	starving := p.starving
+	p.mu.Unlock()
+	if starving == nil {
+		return true
+	}
+	select {
+	case <-starving:
+	case <-p.done:
+	}
+	return false
 }
 
 // hold waits for the delay; false when the test ended meanwhile.
@@ -184,7 +268,7 @@ func (p *Proxy) track(c net.Conn) func() {
 	if p.down {
 		_ = c.Close() // refused
 	}
-	p.conns[c] = true
+	p.conns[c] = ""
 	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -195,8 +279,10 @@ func (p *Proxy) track(c net.Conn) func() {
 
 // burst is what a client sent before it waited for replies.
 type burst struct {
-	raw   []byte
-	count int
+	raw     []byte
+	count   int
+	user    string // that it signs in as; "" = it does not
+	replica bool   // it is the start of a replication
 }
 
 // burst reads the commands that were sent together, and says which reply to lose
@@ -211,6 +297,10 @@ func (p *Proxy) burst(from *bufio.Reader) (b burst, lose int, err error) {
 		if p.loses(cmd) && lose < 0 {
 			lose = b.count
 		}
+		b.replica = b.replica || isReplica(cmd)
+		if user := signedInAs(cmd); user != "" {
+			b.user = user
+		}
 		b.raw = append(b.raw, raw...)
 		b.count++
 	}
@@ -220,10 +310,28 @@ func (p *Proxy) burst(from *bufio.Reader) (b burst, lose int, err error) {
 	return b, lose, nil
 }
 
+// isReplica says whether only a replica sends the command.
+func isReplica(cmd []string) bool {
+	return len(cmd) > 0 && (cmd[0] == "replconf" || cmd[0] == "psync" || cmd[0] == "sync")
+}
+
+// signedInAs is the user of an AUTH with two arguments, or of a HELLO with AUTH.
+func signedInAs(cmd []string) string {
+	switch {
+	case len(cmd) == 3 && cmd[0] == "auth":
+		return cmd[1]
+	case len(cmd) >= 5 && cmd[0] == "hello" && strings.EqualFold(cmd[2], "auth"):
+		return cmd[3]
+	}
+	return ""
+}
+
 // loses notes a command and says whether its reply is to be lost.
 func (p *Proxy) loses(cmd []string) bool {
 	p.mu.Lock()
-	p.commands = append(p.commands, cmd)
+	if !p.quiet {
+		p.commands = append(p.commands, cmd)
+	}
 	drop := p.drop
 	p.mu.Unlock()
 	if drop == nil {
@@ -239,78 +347,4 @@ func (p *Proxy) loses(cmd []string) bool {
 	p.dropped++
 	p.mu.Unlock()
 	return true
-}
-
-func readCommand(r *bufio.Reader) (cmd []string, raw []byte, err error) {
-	head, err := r.ReadString('\n')
-	if err != nil {
-		return nil, nil, err
-	}
-	n, err := count(head, '*')
-	if err != nil {
-		return nil, nil, err
-	}
-	raw = append(raw, head...)
-	for range n {
-		part, err := readReply(r)
-		if err != nil {
-			return nil, nil, err
-		}
-		raw = append(raw, part...)
-		_, text, _ := strings.Cut(string(part), "\r\n")
-		cmd = append(cmd, strings.TrimSuffix(text, "\r\n"))
-	}
-	if len(cmd) > 0 {
-		cmd[0] = strings.ToLower(cmd[0])
-	}
-	return cmd, raw, nil
-}
-
-// readReply reads one RESP value, nested ones included.
-func readReply(r *bufio.Reader) ([]byte, error) {
-	line, err := r.ReadString('\n')
-	if err != nil {
-		return nil, err
-	}
-	raw := []byte(line)
-	var nested int
-	switch line[0] {
-	case '$', '=', '!':
-		n, err := count(line, line[0])
-		if err != nil || n < 0 {
-			return raw, err
-		}
-		body := make([]byte, n+2)
-		if _, err := io.ReadFull(r, body); err != nil {
-			return nil, err
-		}
-		return append(raw, body...), nil
-	case '*', '~', '>':
-		nested, err = count(line, line[0])
-	case '%', '|':
-		nested, err = count(line, line[0])
-		nested *= 2
-	}
-	if err != nil {
-		return nil, err
-	}
-	for range max(nested, 0) {
-		part, err := readReply(r)
-		if err != nil {
-			return nil, err
-		}
-		raw = append(raw, part...)
-	}
-	return raw, nil
-}
-
-func count(line string, kind byte) (int, error) {
-	if line == "" || line[0] != kind {
-		return 0, fmt.Errorf("storetest: %q does not begin with %c", line, kind)
-	}
-	n, err := strconv.Atoi(strings.TrimSpace(line[1:]))
-	if err != nil {
-		return 0, errors.New("storetest: not a RESP length: " + line)
-	}
-	return n, nil
 }

@@ -344,7 +344,6 @@ func (n *node) answers() error {
 
 // assignSlots makes a cluster of the nodes and waits until all of them say so.
 func (s *Server) assignSlots() error {
-	const slots = 16384
 	ctx := context.Background()
 	for i, n := range s.nodes {
 		c := n.client()
