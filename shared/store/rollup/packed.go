@@ -39,8 +39,8 @@ func parseName(text string) (*usage.Record, error) {
 	var parts []string
 	for rest := text; rest != ""; {
 		size, after, found := strings.Cut(rest, ":")
-		n, err := strconv.ParseUint(size, 10, 31)
-		if !found || err != nil || int(n) > len(after) {
+		n, err := strconv.Atoi(size)
+		if !found || err != nil || n < 0 || n > len(after) {
 			return nil, damaged("name", text)
 		}
 		parts = append(parts, after[:n])

@@ -149,10 +149,11 @@ func history(count int, from time.Time, over time.Duration, partitions ...int) [
 	at, seq := from, 1
 	all := make([]settled, count)
 	for i := range all {
-		if random.IntN(4) == 0 {
+		next := at.Add(time.Duration(random.Int64N(int64(over) / int64(count) * 8 / 3))).Truncate(time.Millisecond)
+		if random.IntN(4) == 0 || !next.After(at) {
 			seq++ // the same millisecond, in any partition
 		} else {
-			at, seq = at.Add(time.Duration(random.Int64N(int64(over)/int64(count)*8/3))).Truncate(time.Millisecond), 1
+			at, seq = next, 1
 		}
 		key := random.IntN(5)
 		moved := key + 2*i/count
