@@ -133,8 +133,7 @@ func open(ctx context.Context, o Options) (*Client, error) {
 	case !c.cluster && len(at.hosts) > 1:
 		return nil, openError(c.addr, errors.New("several addresses are given, but the server is not a cluster"))
 	}
-	settings.IsClusterMode = c.cluster
-	c.rdb = redis.NewUniversalClient(settings)
+	c.rdb = connect(settings, c.cluster)
 	if o.Hook != nil {
 		c.rdb.AddHook(o.Hook)
 	}
@@ -146,6 +145,21 @@ func open(ctx context.Context, o Options) (*Client, error) {
 	}
 	return c, nil
 }
+
+// connect is the client of a single server or of a cluster.
+func connect(u *redis.UniversalOptions, cluster bool) redis.UniversalClient {
+	if !cluster {
+		return redis.NewClient(u.Simple())
+	}
+	o := u.Cluster()
+	// A dead primary says nothing of the one that took its place: the others are
+	// asked, often enough that open calls outlive a failover.
+	o.ClusterStateReloadInterval = topologyEvery
+	return redis.NewClusterClient(o)
+}
+
+// topologyEvery is how often the nodes of a cluster are asked for.
+const topologyEvery = 5 * time.Second
 
 // LogTo hands what go-redis itself has to say to a logger; without it, lines of its
 // own go to standard error. It is a setting of the whole process: for mains, before

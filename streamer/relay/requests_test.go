@@ -150,7 +150,7 @@ func TestUpstreamRefusals(t *testing.T) {
 		"500":         {refuses(500, vendorError("api_error", "oops")), 502, "api_error", "", usage.Failed},
 		"529":         {refuses(529, vendorError("overloaded_error", "Overloaded")), 529, "overloaded_error", "", usage.Failed},
 		"HTML error":  {refuses(502, "<html>bad gateway</html>"), 502, "api_error", "", usage.Failed},
-		"HTML answer": {refuses(200, "<html>welcome</html>"), 502, "api_error", "", usage.Failed},
+		"HTML answer": {refuses(200, "<html>welcome</html>"), 502, "api_error", "", usage.Cut},
 	} {
 		for kind, body := range map[string][]byte{"stream": streamed(), "whole": whole} {
 			t.Run(name+" to a "+kind, func(t *testing.T) {

@@ -26,6 +26,11 @@ func (Back) Decode(f llm.Frames) llm.Stream {
 				return
 			}
 			event := d.event(frame)
+			if event.Kind == llm.Fail && fault.CodeOf(event.Err) == fault.UpstreamCut {
+				// The vendor did not say that it failed: what it did nobody knows.
+				yield(llm.Event{From: llm.Anthropic}, event.Err)
+				return
+			}
 			complete = complete || event.Kind == llm.Stop || event.Kind == llm.Whole
 			if !yield(event, nil) || event.Kind == llm.Fail {
 				return
@@ -95,8 +100,8 @@ func (d *decoder) whole(e *llm.Event) {
 
 // nameless is a frame that does not say what it is: a comment, which vendors send
 // to keep a connection open, or a body that is no message. The answer to a count
-// is such a body; one that is no object at all is a failure, so that another
-// account may be asked.
+// is such a body; one that is no object at all was cut, so that another account
+// may be asked.
 func (d *decoder) nameless(e *llm.Event) {
 	f := &e.Frame
 	whole := len(f.Raw) == len(f.Data)
@@ -107,7 +112,7 @@ func (d *decoder) nameless(e *llm.Event) {
 		e.Kind = llm.Whole
 	case whole:
 		e.Kind = llm.Fail
-		e.Err = fault.New(fault.UpstreamFailed, "the model's vendor sent an answer that is not JSON")
+		e.Err = fault.New(fault.UpstreamCut, "the model's vendor sent an answer that is not JSON")
 	}
 }
 

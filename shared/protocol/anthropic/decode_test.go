@@ -117,15 +117,15 @@ func TestDecodeAStream(t *testing.T) {
 func TestDecodeAWholeAnswer(t *testing.T) {
 	for _, test := range []struct {
 		name, body string
-		want       seen
+		want       seen // the zero value = none: the answer was cut
 		usage      llm.Usage
 	}{
 		{"message", `{"type":"message","model":"m","content":[{"type":"text","text":"Hello"},{"type":"tool_use","name":"f","input":{"a":1}}],"usage":{"input_tokens":4,"output_tokens":6,"cache_creation_input_tokens":9}}`,
 			seen{Kind: llm.Whole, Generated: 12}, llm.Usage{Input: n(4), Output: n(6), CacheWrite5m: n(9)}},
 		{"count", `{"input_tokens":12}`, seen{Kind: llm.Whole}, llm.Usage{}},
 		{"error", `{"type":"error","error":{"type":"api_error","message":"secret"}}`, seen{Kind: llm.Fail, Code: fault.UpstreamFailed}, llm.Usage{}},
-		{"cut", `{"type":"message","content":[{"ty`, seen{Kind: llm.Fail, Code: fault.UpstreamCut}, llm.Usage{}},
-		{"garbage", `<html>busy</html>`, seen{Kind: llm.Fail, Code: fault.UpstreamFailed}, llm.Usage{}},
+		{"cut", `{"type":"message","content":[{"ty`, seen{}, llm.Usage{}},
+		{"garbage", `<html>busy</html>`, seen{}, llm.Usage{}},
 		{"odd usage", `{"type":"message","usage":{"input_tokens":"4","output_tokens":-1,"cache_creation":null,"server_tool_use":null,"iterations":{}}}`, seen{Kind: llm.Whole}, llm.Usage{}},
 		{"no usage", `{"type":"message","usage":null,"content":"text"}`, seen{Kind: llm.Whole}, llm.Usage{}},
 		{"compaction", `{"type":"message","usage":{"input_tokens":4,"output_tokens":6,"iterations":[{"type":"compaction","input_tokens":100,"output_tokens":20},{"type":"message","input_tokens":4,"output_tokens":6},7]}}`,
@@ -133,6 +133,12 @@ func TestDecodeAWholeAnswer(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, used, raw, err := watch(t, whole(test.body))
+			if test.want == (seen{}) {
+				if fault.CodeOf(err) != fault.UpstreamCut || len(got) > 0 {
+					t.Errorf("%v; %+v", err, got)
+				}
+				return
+			}
 			if err != nil || raw != test.body {
 				t.Errorf("%v; %q", err, raw)
 			}
