@@ -65,10 +65,10 @@ func states(ctx context.Context, c *store.Client, partitions []int) ([]state, er
 		return nil, store.Fault(err)
 	}
 	all := make([]state, len(partitions))
-	for i, cmd := range cmds {
+	for i, p := range partitions {
 		var err error
-		if all[i], err = parseState(cmd.Val()); err != nil {
-			return nil, fault.Wrap(fault.Internal, err, "the cursors of usage in %s are damaged", store.Cursors(partitions[i]))
+		if all[i], err = parseState(cmds[i].Val()); err != nil {
+			return nil, fault.Wrap(fault.Internal, err, "the cursors of usage in %s are damaged", store.Cursors(p))
 		}
 	}
 	return all, nil
