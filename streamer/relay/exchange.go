@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -145,6 +146,7 @@ func (rl *Relay) setAside(x *exchange) bool {
 		return true
 	}
 	row := x.row()
+	row.Call += "." + strconv.Itoa(row.Attempts) // the call's own is for the attempt that ends it
 	row.Outcome, row.Estimated, row.Code = usage.Cut, true, string(fault.CodeOf(x.verdict.Err))
 	row.Held = x.grant.Held()
 	row.Usage, _ = x.estimate(reading)
