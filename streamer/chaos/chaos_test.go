@@ -41,8 +41,8 @@ func TestMain(m *testing.M) {
 	storetest.Main(m, func() { _ = os.RemoveAll(dir) }) // a leftover in the temporary directory harms nothing
 }
 
-// TestChaos plays episodes and holds each to the invariants: the quick ones that need
-// no missing part, or all with -all.
+// TestChaos plays episodes and holds each to the invariants: the quick ones, or
+// all with -all.
 func TestChaos(t *testing.T) {
 	if testing.Short() && !*allFlag && *onlyFlag == "" {
 		return // processes and a cluster for half a minute
@@ -92,7 +92,7 @@ func (a *arena) chosen() []*episode {
 		case *allFlag:
 			return false
 		}
-		return !e.quick || slices.ContainsFunc(e.needs, func(p part) bool { return slices.Contains(missing, p) })
+		return !e.quick
 	})
 	if len(all) == 0 {
 		a.t.Fatalf("-only=%s names no episode", *onlyFlag)
@@ -124,11 +124,6 @@ func (s *scene) complain() {
 	for _, v := range s.verdict {
 		if times[v.invariant]++; times[v.invariant] <= most {
 			s.t.Errorf("%s: %s: %s", s.episode.name, v.invariant, v.Detail)
-		}
-	}
-	for _, p := range s.episode.needs {
-		if len(s.verdict) > 0 && slices.Contains(missing, p) {
-			s.t.Logf("%s needs what is missing: %s", s.episode.name, p)
 		}
 	}
 	if len(s.verdict) > 0 {

@@ -9,28 +9,12 @@ import (
 	"time"
 )
 
-// part is a part of the product that episodes need.
-type part string
-
-const (
-	corrections  part = "a late settlement corrects what the sweep wrote"
-	confirmation part = "a settlement counts when a later beat has confirmed it"
-	lateQueue    part = "settlements that Redis does not take are kept and drained"
-	doubt        part = "a success without an answer is an attempt of unknown cost"
-	topology     part = "clients of Redis learn of a promotion in seconds"
-)
-
-// missing are the parts that the product lacks still. Episodes that need one are not
-// in the short form; a full run plays them, and says how they fail.
-var missing []part
-
 // episode is one kind of fault.
 type episode struct {
 	name   string
 	quick  bool          // it is in the short form
 	deaths bool          // it leaves calls of a dead process
 	away   bool          // some process cannot reach some of Redis for a while
-	needs  []part        // beyond what the rest needs
 	calls  int           // made
 	lasts  time.Duration // from the first call to the last
 	order  func(*rand.Rand) order
@@ -52,22 +36,22 @@ func (a *arena) episodes() []*episode {
 	return []*episode{
 		{name: "aborts", quick: true, calls: 60, lasts: 2 * time.Second, order: abort},
 		{name: "cuts", quick: true, calls: 80, lasts: 2 * time.Second, order: cut, faults: nursing},
-		{name: "rubbish", needs: []part{doubt}, calls: 80, lasts: 2 * time.Second, order: rubbish, faults: nursing},
+		{name: "rubbish", calls: 80, lasts: 2 * time.Second, order: rubbish, faults: nursing},
 		{name: "stalls", calls: 50, lasts: while, order: stall, faults: nursing},
 		{name: "storm", quick: true, calls: 90, lasts: 2 * time.Second, order: storm, faults: nursing},
 		{name: "latency", calls: 100, lasts: while, faults: latency},
 		{name: "replies", quick: true, calls: 90, lasts: 2 * time.Second, faults: replies},
-		{name: "shard", away: true, calls: 100, lasts: 6 * time.Second, needs: []part{lateQueue}, order: lengthy, faults: shardAway},
-		{name: "partition", away: true, calls: 100, lasts: 6 * time.Second, needs: []part{lateQueue}, order: lengthy, faults: partition},
+		{name: "shard", away: true, calls: 100, lasts: 6 * time.Second, order: lengthy, faults: shardAway},
+		{name: "partition", away: true, calls: 100, lasts: 6 * time.Second, order: lengthy, faults: partition},
 		{name: "terminate", quick: true, calls: 80, lasts: 3 * time.Second, faults: terminate},
 		{name: "kill", quick: true, deaths: true, calls: 80, lasts: 3 * time.Second, faults: kill},
 		{name: "kills", deaths: true, calls: 120, lasts: 8 * time.Second, faults: kills},
-		{name: "freeze", deaths: true, needs: []part{corrections}, calls: 160, lasts: leaseTTL + 15*time.Second, order: lengthy, faults: freeze},
-		{name: "failover", away: true, needs: []part{lateQueue, confirmation, topology}, calls: 140, lasts: 20 * time.Second, order: lengthy, faults: failover},
-		{name: "lost-writes", away: true, needs: []part{lateQueue, confirmation, topology}, calls: 140, lasts: 20 * time.Second, order: lengthy, faults: lostWrites},
-		{name: "refused", away: true, needs: []part{lateQueue}, calls: 140, lasts: a.outage() + while, order: lengthy, faults: refused},
-		{name: "frozen", away: true, needs: []part{lateQueue, corrections}, calls: 140, lasts: a.outage() + while, order: lengthy, faults: frozen},
-		{name: "disk-full", away: true, needs: []part{lateQueue}, calls: 120, lasts: 12 * time.Second, order: lengthy, faults: diskFull},
+		{name: "freeze", deaths: true, calls: 160, lasts: leaseTTL + 15*time.Second, order: lengthy, faults: freeze},
+		{name: "failover", away: true, calls: 140, lasts: 20 * time.Second, order: lengthy, faults: failover},
+		{name: "lost-writes", away: true, calls: 140, lasts: 20 * time.Second, order: lengthy, faults: lostWrites},
+		{name: "refused", away: true, calls: 140, lasts: a.outage() + while, order: lengthy, faults: refused},
+		{name: "frozen", away: true, calls: 140, lasts: a.outage() + while, order: lengthy, faults: frozen},
+		{name: "disk-full", away: true, calls: 120, lasts: 12 * time.Second, order: lengthy, faults: diskFull},
 		{name: "clock", calls: 80, lasts: 3 * time.Second, faults: clock},
 	}
 }
